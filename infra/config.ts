@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ImmutableError } from '../core/errors.ts';
@@ -61,7 +60,10 @@ const settings = z.object({
     .string()
     .regex(/^[0-9a-f]{64}$/i, 'must be 32 bytes as 64 hexadecimal characters')
     .optional(),
-  IMMUTABLE_PARTITIONS: z.coerce.number().int().min(1).max(1024).default(4),
+  /** Decided at the first start; later starts may leave it out, and are refused if it differs. */
+  IMMUTABLE_PARTITIONS: z.coerce.number().int().min(1).max(1024).optional(),
+  /** What all streams together may reserve on NATS's disks. Else: from the free space, or the account's limit. */
+  IMMUTABLE_STREAM_LIMIT_GIB: z.coerce.number().int().min(1).optional(),
   IMMUTABLE_HTTP: z.enum(['uws', 'node']).default('uws'),
   IMMUTABLE_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   /** Port on which a role without routes of its own (chain, …) serves /healthz, /readyz and /metrics; 0 = any free one. */
@@ -89,11 +91,15 @@ const SECRET_SUFFIX = '_FILE';
  * that holds its value. Throws `misconfigured` naming every problem at once.
  */
 export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
-  const given = withSecretFiles({ ...readConfigFile(env.IMMUTABLE_CONFIG), ...nonEmpty(env) });
-  const problems = unknownNames(given);
+  const problems: string[] = [];
+  const given = {
+    ...withSecretFiles(readConfigFile(env.IMMUTABLE_CONFIG), problems),
+    ...withSecretFiles(nonEmpty(env), problems),
+  };
+  problems.push(...unknownNames(given));
   const parsed = settings.safeParse(given);
   if (!parsed.success) {
-    for (const issue of parsed.error.issues) problems.push(`${issue.path.join('.')}: ${issue.message}`);
+    for (const { path, message } of parsed.error.issues) problems.push(`${String(path[0])}: ${message}`);
   } else {
     problems.push(...contradictions(parsed.data));
   }
@@ -105,11 +111,6 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
   return Object.fromEntries(
     Object.entries(parsed.data).map(([name, value]) => [camelCase(name), value]),
   ) as Config;
-}
-
-/** Threads the process may keep busy. */
-export function coreCount(): number {
-  return Math.max(1, cpus().length);
 }
 
 function contradictions(values: Settings): string[] {
@@ -137,11 +138,13 @@ function nonEmpty(env: NodeJS.ProcessEnv): Record<string, string> {
   );
 }
 
-function withSecretFiles(given: Record<string, string>): Record<string, string> {
+/** `<name>_FILE=path` becomes `<name>=<what the file holds>`. */
+function withSecretFiles(given: Record<string, string>, problems: string[]): Record<string, string> {
   const result = { ...given };
   for (const [name, path] of Object.entries(given)) {
     const target = name.slice(0, -SECRET_SUFFIX.length);
     if (!name.endsWith(SECRET_SUFFIX) || !(target in settings.shape)) continue;
+    if (target in given) problems.push(`${target}, ${name}: give one of them`);
     result[target] = readSettingFile(name, path).trim();
     delete result[name];
   }

@@ -32,14 +32,15 @@ export function createLifecycle(log: Logger): Lifecycle {
 }
 
 /**
- * Resolves when the process is asked to end: SIGINT, SIGTERM, or the loss of the supervisor's IPC
- * channel (so that no child outlives a supervisor that was killed).
+ * Resolves when the process is asked to end: SIGINT, SIGTERM, SIGHUP (its terminal was closed), or the
+ * loss of the supervisor's IPC channel (so that no child outlives a supervisor that was killed). Repeats
+ * change nothing: a terminal's Ctrl-C reaches npm and us, and npm passes it on.
  */
 export function untilAskedToStop(): Promise<string> {
   return new Promise((resolve) => {
-    process.once('SIGTERM', () => resolve('SIGTERM'));
-    // A terminal's Ctrl-C reaches npm and us, and npm passes it on: ignore the repeats.
-    process.on('SIGINT', () => resolve('SIGINT'));
-    process.once('disconnect', () => resolve('the supervisor is gone'));
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => resolve(signal));
+    }
+    process.on('disconnect', () => resolve('the supervisor is gone'));
   });
 }

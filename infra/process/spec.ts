@@ -12,3 +12,8 @@ export interface ChildSpec {
   /** How long it may take to end before it is killed. */
   stopTimeoutMs?: number;
 }
+
+/** A program of ours, rather than one like nats-server: it is told over IPC when its supervisor is gone. */
+export function isNodeProgram(spec: ChildSpec): boolean {
+  return spec.command === process.execPath;
+}

@@ -1,0 +1,118 @@
+import { utf8Length } from './bytes.ts';
+import { ImmutableError } from './errors.ts';
+
+export type JsonObject = { [member: string]: unknown };
+
+/** Far deeper than anything accepted, far from the end of the stack. */
+const MAX_DEPTH = 512;
+
+/**
+ * The one spelling of a JSON value: RFC 8785 (JCS). Members whose value is `undefined` are left out.
+ * Throws `validation_failed` for what JSON cannot carry unchanged (a lone surrogate, a number that is not
+ * finite, a value of no JSON type) and for nesting deeper than 512.
+ */
+export function canonicalJson(value: unknown): string {
+  return serialise(value, 0);
+}
+
+/** Whether a parsed JSON value is an object: no array, not null. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function serialise(value: unknown, depth: number): string {
+  if (typeof value === 'string') return canonicalString(value);
+  if (typeof value === 'number') return canonicalNumber(value);
+  if (typeof value === 'boolean') return value ? 'true' : 'false';
+  if (value === null) return 'null';
+  if (depth === MAX_DEPTH) throw unserialisable(`nesting deeper than ${MAX_DEPTH}`);
+  if (Array.isArray(value)) return serialiseArray(value, depth + 1);
+  if (isJsonObject(value)) return serialiseObject(value, depth + 1);
+  throw unserialisable(`a value of type ${typeof value}`);
+}
+
+function serialiseArray(array: readonly unknown[], depth: number): string {
+  let text = '[';
+  for (let index = 0; index < array.length; index += 1) {
+    if (index > 0) text += ',';
+    text += serialise(array[index], depth);
+  }
+  return `${text}]`;
+}
+
+function serialiseObject(object: JsonObject, depth: number): string {
+  let text = '{';
+  for (const name of sortByUtf16(Object.keys(object))) {
+    const value = object[name];
+    if (value === undefined) continue;
+    if (text.length > 1) text += ',';
+    text += `${canonicalString(name)}:${serialise(value, depth)}`;
+  }
+  return `${text}}`;
+}
+
+/** Matches what a JSON string must escape: `"`, `\` and everything below the space. */
+const NEEDS_ESCAPE = /[^ !#-[\]-\uffff]/;
+
+/** RFC 8785 §3.2.2.2; ECMAScript's own escapes are the ones it asks for. */
+export function canonicalString(text: string): string {
+  if (!text.isWellFormed()) throw unserialisable('a lone surrogate');
+  return NEEDS_ESCAPE.test(text) ? JSON.stringify(text) : `"${text}"`;
+}
+
+/** RFC 8785 §3.2.2.3; ECMAScript's own spelling is the one it asks for. */
+function canonicalNumber(value: number): string {
+  if (!Number.isFinite(value)) throw unserialisable(`the number ${value}`);
+  return `${value}`;
+}
+
+/** RFC 8785 §3.2.3: by UTF-16 code units, which is how ECMAScript compares strings. Sorts in place. */
+function sortByUtf16(names: string[]): string[] {
+  return names.length > 32 ? names.sort() : insertionSort(names);
+}
+
+/** Three times as fast as the built-in sort on the handful of members an object usually has. */
+function insertionSort(names: string[]): string[] {
+  for (let index = 1; index < names.length; index += 1) {
+    const name = names[index] ?? '';
+    let place = index;
+    for (let before = names[place - 1]; before !== undefined && before > name; before = names[place - 1]) {
+      names[place] = before;
+      place -= 1;
+    }
+    names[place] = name;
+  }
+  return names;
+}
+
+function unserialisable(what: string): ImmutableError {
+  return new ImmutableError('validation_failed', `canonical JSON cannot hold ${what}`);
+}
+
+/** The UTF-8 length of `canonicalJson(value)`, found without making it; `value` must be one it accepts. */
+export function canonicalSize(value: unknown): number {
+  if (typeof value === 'string') return stringSize(value);
+  if (Array.isArray(value)) return listSize(value.map(canonicalSize));
+  if (isJsonObject(value)) {
+    return listSize(Object.keys(value).map((name) => stringSize(name) + 1 + canonicalSize(value[name])));
+  }
+  return `${value}`.length;
+}
+
+function listSize(elementSizes: number[]): number {
+  const commas = Math.max(0, elementSizes.length - 1);
+  return elementSizes.reduce((total, size) => total + size, 2 + commas);
+}
+
+function stringSize(text: string): number {
+  let size = 2 + utf8Length(text);
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    if (code === 0x22 || code === 0x5c) size += 1;
+    else if (code < 0x20) size += HAS_SHORT_ESCAPE.has(code) ? 1 : 5;
+  }
+  return size;
+}
+
+/** `\b \t \n \f \r`; any other control character becomes `\u00xx`. */
+const HAS_SHORT_ESCAPE: ReadonlySet<number> = new Set([8, 9, 10, 12, 13]);

@@ -1,0 +1,280 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import type { RawInsertFormat, Session } from 'chdb';
+import { ImmutableError } from '../../core/errors.ts';
+import { ClickHouseException } from './exception.ts';
+import { createPipes } from './pipes.ts';
+import type { InsertTarget } from './statement.ts';
+import { USERS, type User, usersXml } from './users.ts';
+
+/** ClickHouse inside this process, on one data directory. */
+export interface Engine {
+  readonly version: string;
+  /** The statement as the engine's own parser understands it, on one line. Throws its syntax errors; refuses several statements. */
+  format(sql: string): string;
+  /** A session with the user's rights and settings, for one query. Close it when that has ended. */
+  open(options: SessionOptions): EngineSession;
+  /** Cancels the query of the session opened with `tag`. */
+  kill(tag: string): string;
+  /** Waits for what runs, then closes. */
+  close(): Promise<void>;
+}
+
+export interface SessionOptions {
+  user: User;
+  database: string | undefined;
+  settings: Record<string, string>;
+  /** Values of `{name:Type}`, written as in a TSV field. */
+  parameters: Record<string, string>;
+  readOnly: boolean;
+  /** Finds the query again, for `kill`. */
+  tag: string;
+}
+
+export interface EngineSession {
+  rows(query: { sql: string; format: string; settingsAfterFormat: string }): RowStream;
+  insert(target: InsertTarget, format: string, data: Buffer): Promise<Written>;
+  command(sql: string, format: string): Promise<Uint8Array>;
+  close(): void;
+}
+
+export interface RowStream {
+  output: Readable;
+  /** How the query ended. `output` ends after it. */
+  done: Promise<{ rows: number; bytes: number }>;
+}
+
+export interface Written {
+  rows: number;
+  bytes: number;
+}
+
+/** Formats whose data the binding takes from memory; any other goes through a file. */
+const MEMORY_FORMATS: Record<string, RawInsertFormat> = {
+  TSV: 'TSV',
+  TabSeparated: 'TabSeparated',
+  TSVWithNames: 'TSVWithNames',
+  TabSeparatedWithNames: 'TabSeparatedWithNames',
+  CSV: 'CSV',
+  CSVWithNames: 'CSVWithNames',
+  JSONEachRow: 'JSONEachRow',
+  JSONCompactEachRow: 'JSONCompactEachRow',
+};
+
+/** Throws `misconfigured` if the native library is missing, or the directory is in use or damaged. */
+export async function openEngine(path: string): Promise<Engine> {
+  const chdb = await loadBinding();
+  const scratch = mkdtempSync(join(tmpdir(), 'immutable-chdb-'));
+  const connectionArgs = [`--config-file=${writeConfiguration(scratch)}`];
+  const connect = () => new chdb.Session(path, { connectionArgs });
+  const control = openControl(path, connect, scratch);
+  const version = control.query('SELECT version()', 'TSV').trim();
+  const pipes = createPipes(scratch, USERS.reduce((sum, { running }) => sum + running, 0));
+  const formatted = new Map<string, string>();
+  let files = 0;
+
+  function format(sql: string): string {
+    const known = formatted.get(sql);
+    if (known !== undefined) return known;
+    const result = control.query(`SELECT formatQuerySingleLine(${quote(sql)}) FORMAT TSVRaw`).slice(0, -1);
+    if (formatted.size >= FORMATTED_KEPT) formatted.clear();
+    formatted.set(sql, result);
+    return result;
+  }
+
+  function open(options: SessionOptions): EngineSession {
+    const session = connect();
+    try {
+      prepare(session, options);
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+    return {
+      rows: (query) => rows(session, query),
+      insert: (target, dataFormat, data) => insert(session, target, dataFormat, data),
+      command: async (sql, outputFormat) => (await session.queryAsync(sql, { format: outputFormat })).bytes(),
+      close: () => session.close(),
+    };
+  }
+
+  function rows(
+    session: Session,
+    { sql, format: outputFormat, settingsAfterFormat }: { sql: string; format: string; settingsAfterFormat: string },
+  ): RowStream {
+    const pipe = pipes.open();
+    const query = `${sql} INTO OUTFILE '${pipe.path}' APPEND FORMAT ${quoteName(outputFormat)} ${settingsAfterFormat}`;
+    const done = session
+      .queryAsync(query)
+      .then((result) => ({ rows: result.rowsRead, bytes: result.bytesRead }))
+      .finally(pipe.finish);
+    done.catch(() => {}); // Whoever reads the output asks how it ended; perhaps later.
+    return { output: pipe.output, done };
+  }
+
+  async function insert(session: Session, target: InsertTarget, dataFormat: string, data: Buffer): Promise<Written> {
+    if (target.settings !== '') session.query(`SET ${target.settings}`);
+    const memoryFormat = MEMORY_FORMATS[dataFormat];
+    if (memoryFormat !== undefined && target.plain !== undefined) {
+      const { table, columns } = target.plain;
+      const summary = await session.insert({
+        table,
+        ...(columns.length === 0 ? {} : { columns }),
+        values: data,
+        format: memoryFormat,
+      });
+      return { rows: summary.rowsWritten, bytes: summary.bytesWritten };
+    }
+    return insertFromFile(session, target, dataFormat, data);
+  }
+
+  async function insertFromFile(
+    session: Session,
+    target: InsertTarget,
+    dataFormat: string,
+    data: Buffer,
+  ): Promise<Written> {
+    const file = join(scratch, `insert-${files++}`);
+    writeFileSync(file, data, { mode: 0o600 });
+    try {
+      const result = await session.queryAsync(
+        `${target.sql} FROM INFILE ${quote(file)} COMPRESSION 'none' FORMAT ${quoteName(dataFormat)}`,
+      );
+      return { rows: result.rowsRead, bytes: result.bytesRead };
+    } finally {
+      rmSync(file, { force: true });
+    }
+  }
+
+  return {
+    version,
+    format,
+    open,
+    kill: (tag) => control.query(`KILL QUERY WHERE Settings['log_comment'] = ${quote(tag)} ASYNC`, 'TSV'),
+    close: async () => {
+      control.close();
+      await chdb.drainPending();
+      rmSync(scratch, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Statements whose formatting is remembered; services ask the same few again and again. */
+const FORMATTED_KEPT = 1000;
+
+async function loadBinding(): Promise<typeof import('chdb')> {
+  try {
+    return await import('chdb');
+  } catch (cause) {
+    throw new ImmutableError(
+      'misconfigured',
+      `The embedded ClickHouse (npm package chdb) does not load on ${process.platform}-${process.arch}.`,
+      {
+        cause,
+        nextStep:
+          'Run `npm ci` again without --omit=optional, or set IMMUTABLE_CLICKHOUSE_URL to a ClickHouse server.',
+      },
+    );
+  }
+}
+
+function openControl(path: string, connect: () => Session, scratch: string): Session {
+  const holder = holderOf(path);
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    return connect();
+  } catch (cause) {
+    rmSync(scratch, { recursive: true, force: true });
+    if (holder !== undefined) {
+      throw new ImmutableError('misconfigured', `${path} is in use by process ${holder}.`, {
+        cause,
+        nextStep: 'Stop that process first, or choose another data directory.',
+      });
+    }
+    throw new ImmutableError(
+      'misconfigured',
+      `The embedded ClickHouse cannot open ${path}: it is not writable, or damaged. The lines above say why.`,
+      { cause, nextStep: 'Check its owner and free space, or restore it from a backup.' },
+    );
+  }
+}
+
+/** The engine writes the process that holds a directory into `status`; a crash leaves the file behind. */
+function holderOf(path: string): number | undefined {
+  try {
+    const holder = Number(/^PID: (\d+)/m.exec(readFileSync(join(path, 'status'), 'utf8'))?.[1]);
+    process.kill(holder, 0);
+    return holder;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a server would have in config.xml. Caches are sized for a small machine that runs more than this. */
+function writeConfiguration(folder: string): string {
+  const usersFile = join(folder, 'users.xml');
+  const configFile = join(folder, 'config.xml');
+  writeFileSync(usersFile, usersXml(), { mode: 0o600 });
+  const caches = Object.entries(CACHE_MIB).map(([name, size]) => `<${name}>${size * 1024 * 1024}</${name}>`);
+  writeFileSync(
+    configFile,
+    `<clickhouse>
+  <timezone>UTC</timezone>
+  <users_config>${usersFile}</users_config>
+  <user_directories><users_xml><path>${usersFile}</path></users_xml></user_directories>
+  <access_control_improvements>
+    <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>
+    <select_from_information_schema_requires_grant>true</select_from_information_schema_requires_grant>
+  </access_control_improvements>
+  <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
+  ${caches.join('\n  ')}
+</clickhouse>`,
+    { mode: 0o600 },
+  );
+  return configFile;
+}
+
+const CACHE_MIB = {
+  mark_cache_size: 256,
+  primary_index_cache_size: 256,
+  index_mark_cache_size: 128,
+  text_index_tokens_cache_size: 64,
+  text_index_header_cache_size: 64,
+  text_index_postings_cache_size: 128,
+  vector_similarity_index_cache_size: 1,
+  compiled_expression_cache_size: 32,
+  query_condition_cache_size: 64,
+};
+
+/** Rights last but one: after `SET ROLE` and the role's limits, nothing can raise them within one statement. */
+function prepare(session: Session, options: SessionOptions): void {
+  const { user } = options;
+  const settings = { ...SERVER_DEFAULTS, ...user.settings, ...options.settings, log_comment: options.tag };
+  const assignments = [
+    ...Object.entries(settings).map(([name, value]) => `${checkedName(name)} = ${quote(String(value))}`),
+    ...Object.entries(options.parameters).map(([name, value]) => `param_${checkedName(name)} = ${quote(value)}`),
+  ];
+  session.query(`SET ${assignments.join(', ')}`);
+  if (options.database !== undefined) session.query(`USE ${quoteName(options.database)}`);
+  if (user.name === 'analyst') session.query(`SET profile = 'analyst'`);
+  session.query(`SET ROLE ${user.name}`);
+  if (options.readOnly || user.readOnly) session.query('SET readonly = 2');
+}
+
+/** Where the engine, thinking it is a command-line tool, differs from a server. */
+const SERVER_DEFAULTS = { async_insert: 0 };
+
+function checkedName(name: string): string {
+  if (!/^\w+$/.test(name)) throw new ClickHouseException('BAD_ARGUMENTS', `"${name}" is not a valid name`);
+  return name;
+}
+
+function quoteName(name: string): string {
+  return `\`${name.replace(/[\\`]/g, '\\$&')}\``;
+}
+
+function quote(text: string): string {
+  return `'${text.replace(/[\\']/g, '\\$&')}'`;
+}

@@ -1,0 +1,186 @@
+import type { IncomingMessage } from 'node:http';
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
+import * as zlib from 'node:zlib';
+import { ClickHouseException } from './exception.ts';
+import type { Credentials } from './users.ts';
+
+/** What a request says beside its body. */
+export interface QueryRequest {
+  credentials: Credentials;
+  /** The part of the query in the URL. */
+  query: string;
+  queryId: string | undefined;
+  replaceRunningQuery: boolean;
+  database: string | undefined;
+  defaultFormat: string | undefined;
+  settings: Record<string, string>;
+  parameters: Record<string, string>;
+  /** GET and HEAD never change anything. */
+  readOnly: boolean;
+  waitEndOfQuery: boolean;
+  compressResponse: boolean;
+}
+
+/** URL parameters that are no settings; the rest of ClickHouse's own are refused below. */
+const OWN_PARAMETERS = new Set([
+  'query',
+  'database',
+  'default_format',
+  'user',
+  'password',
+  'query_id',
+  'wait_end_of_query',
+  'buffer_size',
+  'compress',
+  'decompress',
+  'session_id',
+  'session_timeout',
+  'session_check',
+  'close_session',
+  'quota_key',
+  'role',
+  'stacktrace',
+  'client_protocol_version',
+  'enable_http_compression',
+  'replace_running_query',
+]);
+
+/** Reads URL and headers as ClickHouse does. Throws for what is not supported here. */
+export function readRequest(request: IncomingMessage): QueryRequest {
+  const { searchParams: url } = new URL(request.url ?? '/', 'http://localhost');
+  refuseUnsupported(url);
+  const settings: Record<string, string> = {};
+  const parameters: Record<string, string> = {};
+  for (const [name, value] of url) {
+    if (name.startsWith('param_')) parameters[name.slice('param_'.length)] = value;
+    else if (!OWN_PARAMETERS.has(name)) settings[name] = value;
+  }
+  return {
+    credentials: readCredentials(request, url),
+    query: url.get('query') ?? '',
+    queryId: nonEmpty(url.get('query_id')) ?? header(request, 'x-clickhouse-query-id'),
+    replaceRunningQuery: isTrue(url.get('replace_running_query')),
+    database: nonEmpty(url.get('database')) ?? header(request, 'x-clickhouse-database'),
+    defaultFormat: nonEmpty(url.get('default_format')) ?? header(request, 'x-clickhouse-format'),
+    settings,
+    parameters,
+    readOnly: request.method !== 'POST',
+    waitEndOfQuery: isTrue(url.get('wait_end_of_query')) || isTrue(url.get('http_wait_end_of_query')),
+    compressResponse: isTrue(url.get('enable_http_compression')),
+  };
+}
+
+function refuseUnsupported(url: URLSearchParams): void {
+  const unsupported = [
+    isTrue(url.get('compress')) && 'compress=1 (use enable_http_compression=1 and Accept-Encoding)',
+    isTrue(url.get('decompress')) && 'decompress=1 (use Content-Encoding)',
+    nonEmpty(url.get('session_id')) !== undefined && 'session_id (every request has a session of its own)',
+    nonEmpty(url.get('role')) !== undefined && 'role (a user has one role)',
+  ].filter((name) => name !== false);
+  if (unsupported.length > 0) {
+    throw new ClickHouseException(
+      'NOT_IMPLEMENTED',
+      `The embedded ClickHouse does not support ${unsupported.join(', ')}; a ClickHouse server does.`,
+    );
+  }
+}
+
+/** By headers, Basic authentication or parameters, and never two of them. */
+function readCredentials(request: IncomingMessage, url: URLSearchParams): Credentials {
+  const byHeader = header(request, 'x-clickhouse-user') ?? header(request, 'x-clickhouse-key');
+  const byBasic = header(request, 'authorization');
+  const byUrl = url.get('user') ?? url.get('password');
+  const given = [byHeader, byBasic, byUrl ?? undefined].filter((value) => value !== undefined);
+  if (given.length > 1) {
+    throw new ClickHouseException(
+      'AUTHENTICATION_FAILED',
+      'Invalid authentication: it is not allowed to use several ways of authentication simultaneously',
+    );
+  }
+  if (byBasic !== undefined) return readBasic(byBasic);
+  if (byHeader !== undefined) {
+    return {
+      user: header(request, 'x-clickhouse-user') ?? 'default',
+      password: header(request, 'x-clickhouse-key') ?? '',
+    };
+  }
+  return { user: url.get('user') ?? 'default', password: url.get('password') ?? '' };
+}
+
+function readBasic(value: string): Credentials {
+  const encoded = /^Basic ([A-Za-z0-9+/=]+)$/i.exec(value.trim())?.[1];
+  if (encoded === undefined) {
+    throw new ClickHouseException('AUTHENTICATION_FAILED', 'Invalid authentication: only Basic is supported');
+  }
+  const decoded = Buffer.from(encoded, 'base64').toString('utf8');
+  const colon = decoded.indexOf(':');
+  return colon < 0
+    ? { user: decoded, password: '' }
+    : { user: decoded.slice(0, colon), password: decoded.slice(colon + 1) };
+}
+
+/** The whole body, decompressed. Throws TOO_MANY_BYTES above `maxBytes`, before or after decompression. */
+export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const announced = Number(request.headers['content-length'] ?? 0);
+  if (announced > maxBytes) throw tooLarge(maxBytes);
+  for await (const chunk of request) {
+    size += chunk.length;
+    if (size > maxBytes) throw tooLarge(maxBytes);
+    chunks.push(chunk);
+  }
+  const [only] = chunks;
+  const body = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, size);
+  return decompress(body, header(request, 'content-encoding') ?? 'identity', maxBytes);
+}
+
+function decompress(body: Buffer, encoding: string, maxBytes: number): Buffer {
+  const options = { maxOutputLength: maxBytes };
+  try {
+    switch (encoding.toLowerCase()) {
+      case 'identity':
+        return body;
+      case 'gzip':
+      case 'x-gzip':
+        return gunzipSync(body, options);
+      case 'deflate':
+        return inflateSync(body, options);
+      case 'br':
+        return brotliDecompressSync(body, options);
+      case 'zstd':
+        return zstdDecompress(body, options);
+    }
+  } catch (error) {
+    if (error instanceof ClickHouseException) throw error;
+    if (error instanceof RangeError) throw tooLarge(maxBytes);
+    throw new ClickHouseException('CANNOT_DECOMPRESS', `the body is not valid ${encoding}`);
+  }
+  throw new ClickHouseException('UNKNOWN_COMPRESSION_METHOD', `Unknown compression method: ${encoding}`);
+}
+
+/** Node has it since 22.15. */
+function zstdDecompress(body: Buffer, options: { maxOutputLength: number }): Buffer {
+  const method: unknown = Reflect.get(zlib, 'zstdDecompressSync');
+  if (typeof method !== 'function') {
+    throw new ClickHouseException('UNKNOWN_COMPRESSION_METHOD', 'zstd needs Node.js 22.15 or newer; use gzip');
+  }
+  return method(body, options);
+}
+
+function tooLarge(maxBytes: number): ClickHouseException {
+  return new ClickHouseException('TOO_MANY_BYTES', `the request is larger than ${maxBytes} bytes`);
+}
+
+function isTrue(value: string | null): boolean {
+  return value === '1' || value === 'true';
+}
+
+function nonEmpty(value: string | null): string | undefined {
+  return value === null || value === '' ? undefined : value;
+}
+
+function header(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}

@@ -1,0 +1,181 @@
+import { ClickHouseException } from './exception.ts';
+import { identifierOf, isKeyword, type Token, tokens } from './lexer.ts';
+
+/** A statement, by how it must be run. `sql` is the engine's own formatting of it. */
+export type Statement =
+  /** Answers with rows, maybe very many: `sql` has no FORMAT clause, `formatClause` is put after it. */
+  | { kind: 'rows'; sql: string; format: string | undefined; settingsAfterFormat: string }
+  /** Data follow. */
+  | { kind: 'insert'; target: InsertTarget; format: string; data: Buffer }
+  | { kind: 'kill'; queryId: string; sql: string }
+  /** Everything else; a short answer or none. */
+  | { kind: 'command'; verb: string; sql: string };
+
+export interface InsertTarget {
+  /** `INSERT INTO db.table (columns)`, without settings and format. */
+  sql: string;
+  /** Only where the insert is as plain as `INSERT INTO db.table (a, b)`. */
+  plain: { table: string; columns: string[] } | undefined;
+  /** `a = 1, b = 'x'`, or empty. */
+  settings: string;
+}
+
+/** A query as it came, cut where the data of an INSERT begin. */
+export interface QueryText {
+  text: string;
+  insert: { format: string; data: Buffer } | undefined;
+}
+
+/** More than this is data, or too much (ClickHouse's `max_query_size`). */
+const MAX_STATEMENT_BYTES = 256 * 1024;
+
+/**
+ * Separates the statement from the data of an INSERT, which may be binary and large. Where the data begin
+ * is decided here; that what stands before them is one complete INSERT is for the engine to say
+ * (`parseStatement`), so a mistake here can make a statement fail, never make data run as SQL.
+ */
+export function splitQuery(query: Buffer): QueryText {
+  const head = query.subarray(0, MAX_STATEMENT_BYTES).toString('latin1');
+  const cut = findInsertData(head);
+  if (cut !== undefined) {
+    return {
+      text: query.subarray(0, cut.statementEnd).toString('utf8'),
+      insert: { format: cut.format, data: query.subarray(cut.dataStart) },
+    };
+  }
+  if (query.length > MAX_STATEMENT_BYTES) {
+    throw new ClickHouseException('QUERY_IS_TOO_LARGE', `the statement is longer than ${MAX_STATEMENT_BYTES} bytes`);
+  }
+  return { text: query.toString('utf8'), insert: undefined };
+}
+
+interface Cut {
+  statementEnd: number;
+  dataStart: number;
+  format: string;
+}
+
+function findInsertData(text: string): Cut | undefined {
+  let depth = 0;
+  let previous: Token | undefined;
+  let count = 0;
+  for (const token of tokens(text)) {
+    count += 1;
+    if (count === 1 && !isKeyword(token, 'INSERT')) return undefined;
+    if (token.text === '(') depth += 1;
+    if (token.text === ')') depth -= 1;
+    if (isKeyword(token, 'SELECT') || isKeyword(token, 'WITH')) return undefined;
+    if (depth === 0 && count > 2 && !isKeyword(previous, 'INTO') && previous?.text !== '.') {
+      if (isKeyword(token, 'VALUES')) {
+        return { statementEnd: token.end, dataStart: token.end, format: 'Values' };
+      }
+      if (isKeyword(previous, 'FORMAT') && token.kind !== 'symbol') {
+        return { statementEnd: token.end, dataStart: dataStart(text, token.end), format: unquoted(token) };
+      }
+    }
+    previous = token;
+  }
+  return undefined;
+}
+
+/** Data begin after the blanks that follow the format's name, and after one line end. */
+function dataStart(text: string, formatEnd: number): number {
+  const blank = /[ \t\f\v]*(?:\r?\n)?/y;
+  blank.lastIndex = formatEnd;
+  blank.test(text);
+  return blank.lastIndex;
+}
+
+function unquoted(token: Token): string {
+  return token.kind === 'quoted_identifier' ? token.text.slice(1, -1) : token.text;
+}
+
+/**
+ * How to run a statement. `formatted` is the text as the engine's own parser understood it: one statement,
+ * no comments, only plain quotes. What is refused here is refused for every user.
+ */
+export function parseStatement(formatted: string, insert: QueryText['insert']): Statement {
+  const all = [...tokens(formatted)];
+  refuseFiles(all);
+  if (insert !== undefined) return insertStatement(formatted, all, insert);
+  const [first] = all;
+  if (isKeyword(first, 'SELECT') || isKeyword(first, 'WITH') || first?.text === '(') {
+    return rowsStatement(formatted, all);
+  }
+  if (isKeyword(first, 'KILL')) {
+    const queryId = /^KILL QUERY WHERE query_id = '([^'\\]*)'/.exec(formatted)?.[1];
+    if (queryId !== undefined) return { kind: 'kill', queryId, sql: formatted };
+  }
+  return { kind: 'command', verb: first?.text.toUpperCase() ?? '', sql: formatted };
+}
+
+/**
+ * The engine runs inside our process, where these clauses, of ClickHouse's command-line client, read and
+ * write any file that we can.
+ */
+function refuseFiles(all: Token[]): void {
+  for (const [index, token] of all.entries()) {
+    const next = all[index + 1];
+    if (isKeyword(token, 'INTO') && isKeyword(next, 'OUTFILE') && all[index + 2]?.kind === 'string') {
+      throw new ClickHouseException('NOT_IMPLEMENTED', 'INTO OUTFILE is not available over HTTP');
+    }
+    if (isKeyword(token, 'FROM') && isKeyword(next, 'INFILE')) {
+      throw new ClickHouseException('NOT_IMPLEMENTED', 'FROM INFILE is not available over HTTP');
+    }
+  }
+}
+
+/** Takes the FORMAT clause off, since the output is led elsewhere: `… [SETTINGS …] [FORMAT x [SETTINGS …]]`. */
+function rowsStatement(formatted: string, all: Token[]): Statement {
+  let depth = 0;
+  for (const [index, token] of all.entries()) {
+    if (token.text === '(' || token.text === '[' || token.text === '{') depth += 1;
+    if (token.text === ')' || token.text === ']' || token.text === '}') depth -= 1;
+    const name = all[index + 1];
+    const after = all[index + 2];
+    if (depth !== 0 || !isKeyword(token, 'FORMAT') || name === undefined) continue;
+    if (identifierOf(name) === undefined || !(after === undefined || isKeyword(after, 'SETTINGS'))) continue;
+    return {
+      kind: 'rows',
+      sql: formatted.slice(0, token.start).trimEnd(),
+      format: unquoted(name),
+      settingsAfterFormat: after === undefined ? '' : formatted.slice(after.start),
+    };
+  }
+  return { kind: 'rows', sql: formatted, format: undefined, settingsAfterFormat: '' };
+}
+
+/** `INSERT INTO [TABLE] db.t (a, b) [SETTINGS …] FORMAT x`, as the engine formats it. */
+function insertStatement(
+  formatted: string,
+  all: Token[],
+  { format, data }: NonNullable<QueryText['insert']>,
+): Statement {
+  const formatAt = all.findLastIndex((token) => isKeyword(token, 'FORMAT'));
+  const settingsAt = all.findLastIndex((token) => isKeyword(token, 'SETTINGS'));
+  const formatToken = all[formatAt];
+  const name = all[formatAt + 1];
+  if (!isKeyword(all[0], 'INSERT') || formatToken === undefined || name === undefined || unquoted(name) !== format) {
+    throw new ClickHouseException('SYNTAX_ERROR', 'this INSERT is not understood');
+  }
+  const settingsToken = settingsAt < 0 ? undefined : all[settingsAt];
+  const sql = formatted.slice(0, (settingsToken ?? formatToken).start).trimEnd();
+  return {
+    kind: 'insert',
+    target: {
+      sql,
+      plain: plainTarget(sql),
+      settings: settingsToken === undefined ? '' : formatted.slice(settingsToken.end, formatToken.start).trim(),
+    },
+    format,
+    data,
+  };
+}
+
+const PLAIN_TARGET = /^INSERT INTO ([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)(?: \(([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*)\))?$/;
+
+function plainTarget(sql: string): InsertTarget['plain'] {
+  const match = PLAIN_TARGET.exec(sql);
+  if (match?.[1] === undefined) return undefined;
+  return { table: match[1], columns: match[2]?.split(', ') ?? [] };
+}

@@ -1,0 +1,208 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { ImmutableError } from '../../core/errors.ts';
+import { ClickHouseException } from './exception.ts';
+import { identifierOf, isKeyword, tokens } from './lexer.ts';
+import type { Statement } from './statement.ts';
+
+/** A user of the server. The engine knows one user only; what each of ours may do are roles of that one. */
+export interface User {
+  name: string;
+  grants: string[];
+  readOnly: boolean;
+  /** Settings each of its queries starts with. */
+  settings: Record<string, string | number>;
+  /** How many of its queries run at a time, and how many more may wait. Each user has places of its own, so that nobody's long query delays another's. */
+  running: number;
+  waiting: number;
+}
+
+const MIB = 1024 * 1024;
+
+/**
+ * Nobody holds a right to files, URLs or other servers (SOURCES). The writer adds and reads; that it can
+ * neither alter nor delete is what "append-only" rests on.
+ */
+export const USERS: readonly User[] = [
+  {
+    name: 'admin',
+    grants: [
+      'GRANT SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE DICTIONARY, DROP, TRUNCATE, OPTIMIZE, SHOW, KILL QUERY, SYSTEM, dictGet, SET DEFINER ON *.*',
+    ],
+    readOnly: false,
+    settings: {},
+    running: 2,
+    waiting: 32,
+  },
+  {
+    name: 'writer',
+    grants: ['GRANT SELECT, INSERT ON immutable.*'],
+    readOnly: false,
+    settings: {},
+    running: 6,
+    waiting: 256,
+  },
+  {
+    name: 'reader',
+    grants: ['GRANT SELECT ON immutable.*'],
+    readOnly: true,
+    settings: {},
+    running: 6,
+    waiting: 256,
+  },
+  {
+    name: 'analyst',
+    grants: ['GRANT SELECT ON immutable.audit_events'],
+    readOnly: true,
+    settings: { max_execution_time: 60, max_memory_usage: 2048 * MIB },
+    running: 2,
+    waiting: 16,
+  },
+];
+
+/** The engine's users.xml: our users as roles of its only user, and settings that nobody may change. */
+export function usersXml(): string {
+  const roles = USERS.map(({ name, grants }) => `<${name}><grants>${queries(grants)}</grants></${name}>`);
+  return `<clickhouse>
+  <profiles>
+    <default>
+      <implicit_select>0</implicit_select>
+      <constraints>${FIXED_SETTINGS.map((name) => `<${name}><const/></${name}>`).join('')}</constraints>
+    </default>
+    <analyst>
+      <constraints>
+        <max_execution_time><min>1</min><max>600</max></max_execution_time>
+        <max_memory_usage><min>1</min><max>${4096 * MIB}</max></max_memory_usage>
+      </constraints>
+    </analyst>
+  </profiles>
+  <quotas><default/></quotas>
+  <roles>${roles.join('')}</roles>
+  <users>
+    <default>
+      <password/>
+      <networks><ip>::/0</ip></networks>
+      <profile>default</profile>
+      <quota>default</quota>
+      <grants>${queries(USERS.map(({ name }) => `GRANT ${name}`))}</grants>
+    </default>
+  </users>
+</clickhouse>`;
+}
+
+function queries(texts: string[]): string {
+  return texts.map((text) => `<query>${text}</query>`).join('');
+}
+
+/**
+ * Another dialect would be parsed differently from how we looked at it; the others name files or
+ * servers that the engine reads or writes while it formats.
+ */
+const FIXED_SETTINGS = [
+  'dialect',
+  'implicit_select',
+  'output_format_schema',
+  'format_schema',
+  'format_schema_source',
+  'format_template_row',
+  'format_template_resultset',
+  'format_avro_schema_registry_url',
+];
+
+/** Statements a read-only user may run, by their first word. */
+const READING_VERBS = ['SHOW', 'DESCRIBE', 'DESC', 'EXPLAIN', 'EXISTS'];
+
+/**
+ * Functions and tables that need no right in the engine, yet reach outside of it or show other users'
+ * queries. (`file('/etc/passwd')` as a function reads any file of this process; `eval` runs text.)
+ */
+const FORBIDDEN_NAMES = new Set([
+  'file',
+  'eval',
+  'processes',
+  'processlist',
+  'catboostevaluate',
+  'naivebayesclassifier',
+  'naivebayesclassifierwithallprobs',
+  'aigenerate',
+  'aiclassify',
+  'aiembed',
+  'showcertificate',
+]);
+
+/** Throws ACCESS_DENIED unless `user` may run such a statement at all; on what, the engine's grants decide. */
+export function checkAllowed(user: User, statement: Statement): void {
+  if (user.name === 'admin') return;
+  if (statement.kind === 'insert' && !user.readOnly) return;
+  if (statement.kind !== 'rows' && !(statement.kind === 'command' && isAllowedCommand(user, statement))) {
+    throw new ClickHouseException('ACCESS_DENIED', `${user.name}: Not enough privileges for this statement.`);
+  }
+  const forbidden = forbiddenName(statement.sql);
+  if (forbidden !== undefined) {
+    throw new ClickHouseException('ACCESS_DENIED', `${user.name}: Not enough privileges to use ${forbidden}.`);
+  }
+}
+
+function isAllowedCommand(user: User, { verb }: { verb: string }): boolean {
+  return READING_VERBS.includes(verb) || (verb === 'INSERT' && !user.readOnly);
+}
+
+function forbiddenName(sql: string): string | undefined {
+  for (const token of tokens(sql)) {
+    const name = identifierOf(token);
+    if (name !== undefined && FORBIDDEN_NAMES.has(name)) return name;
+  }
+  return undefined;
+}
+
+/** True for statements that raise the rights of a session, which are nobody's but ours to run. */
+export function changesRights(sql: string): boolean {
+  const [first, second] = tokens(sql);
+  return isKeyword(first, 'EXECUTE') || (isKeyword(first, 'SET') && isKeyword(second, 'ROLE'));
+}
+
+/** Passwords by user name. */
+export type Passwords = Record<string, string>;
+
+/** Reads a JSON object `{"admin":"…","writer":"…","reader":"…","analyst":"…"}`; throws `misconfigured`. */
+export function readPasswords(path: string): Passwords {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw new ImmutableError('misconfigured', `The ClickHouse passwords cannot be read from ${path}.`, { cause });
+  }
+  const given: Record<string, unknown> = typeof parsed === 'object' && parsed !== null ? { ...parsed } : {};
+  return Object.fromEntries(
+    USERS.map(({ name }) => {
+      const password = given[name];
+      if (typeof password !== 'string' || password === '') {
+        throw new ImmutableError('misconfigured', `${path} holds no ClickHouse password for "${name}".`);
+      }
+      return [name, password];
+    }),
+  );
+}
+
+export interface Credentials {
+  user: string;
+  password: string;
+}
+
+/** Finds the user, in a time that does not tell which of the two was wrong. Throws AUTHENTICATION_FAILED. */
+export function authenticate({ user, password }: Credentials, passwords: Passwords): User {
+  const found = USERS.find(({ name }) => name === user);
+  const expected = found === undefined ? undefined : passwords[found.name];
+  const matches = timingSafeEqual(digest(password), digest(expected ?? ''));
+  if (found === undefined || expected === undefined || !matches) {
+    throw new ClickHouseException(
+      'AUTHENTICATION_FAILED',
+      `${user}: Authentication failed: password is incorrect, or there is no user with such name.`,
+    );
+  }
+  return found;
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

@@ -1,0 +1,33 @@
+/** Names in ClickHouse that code uses; the migrations create them. */
+export const DATABASE = 'immutable';
+
+export const TABLES = {
+  events: `${DATABASE}.events`,
+  quarantine: `${DATABASE}.quarantine`,
+  boundaries: `${DATABASE}.boundaries`,
+  erasures: `${DATABASE}.erasures`,
+  schemaMigrations: `${DATABASE}.schema_migrations`,
+} as const;
+
+export const VIEWS = { auditEvents: `${DATABASE}.audit_events` } as const;
+
+/** What an insert into `events` gives, in this order; every other column is computed by ClickHouse. */
+export const EVENT_INSERT_COLUMNS = [
+  'partition',
+  'stream_epoch',
+  'stream_seq',
+  'stream_index',
+  'chained_at',
+  'workspace_id',
+  'seq',
+  'created_at',
+  'body',
+  'private',
+  'salt',
+  'event_hash_hex',
+  'previous_event_hash_hex',
+] as const;
+
+/** Users, with the same rights in the embedded ClickHouse and on a server (migrations `*.server.sql`). */
+export const USERS = ['admin', 'writer', 'reader', 'analyst'] as const;
+export type User = (typeof USERS)[number];

@@ -1,0 +1,135 @@
+import { headers, type Msg, type MsgHdrs, type NatsConnection, nuid } from '@nats-io/transport-node';
+import { connectionState } from './connect.ts';
+import { HEADERS } from './names.ts';
+
+/** The server takes no larger batch. */
+export const MAX_BATCH_MESSAGES = 1_000;
+
+export interface BatchMessage {
+  subject: string;
+  payload: Uint8Array;
+  /** Unique within the stream's deduplication window; the same again when the same batch is repeated. */
+  messageId: string;
+  /** Refuse the whole batch unless the subject's last message has this sequence (0 = it has none). */
+  expectLastSubjectSequence?: number;
+}
+
+export type BatchOutcome =
+  /** All of it is on disk (on a quorum when clustered), at these consecutive sequences. */
+  | { kind: 'stored'; firstSequence: number; lastSequence: number }
+  /** This very batch was stored before: its answer had been lost. */
+  | { kind: 'already_stored' }
+  /** Nothing was stored; the same batch may be repeated after a moment. */
+  | { kind: 'busy'; code: number; reason: string }
+  /** Nothing was stored; the stream is at its limit, or its disk is. */
+  | { kind: 'full'; code: number; reason: string }
+  /** No answer: stored or not. Repeat exactly the same batch to find out. */
+  | { kind: 'unknown'; reason: string }
+  /** Nothing was stored, and repeating will not help. */
+  | { kind: 'refused'; code: number; reason: string };
+
+/**
+ * Stores 1 to 1,000 messages in one atomic batch: all of them or none, consecutive in the stream, with
+ * about one fsync. Everything but the last message is sent without waiting; the answer to the last, which
+ * commits, is the answer to all. A batch that is repeated after `unknown` must have the same messages with
+ * the same ids, or `already_stored` would not mean what it says.
+ */
+export async function publishBatch(
+  nc: NatsConnection,
+  messages: readonly BatchMessage[],
+  timeoutMs: number,
+): Promise<BatchOutcome> {
+  requireUsable(messages);
+  if (!connectionState(nc).connected()) return { kind: 'unknown', reason: 'not connected' };
+  const batchId = nuid.next();
+  const commit = messages.length - 1;
+  try {
+    for (let index = 0; index < commit; index++) {
+      const message = messages[index];
+      if (message !== undefined) {
+        nc.publish(message.subject, message.payload, { headers: batchHeaders(batchId, index + 1, message) });
+      }
+    }
+    const last = messages[commit];
+    if (last === undefined) throw new RangeError('a batch has at least one message');
+    const commitHeaders = batchHeaders(batchId, messages.length, last);
+    commitHeaders.set(HEADERS.batchCommit, '1');
+    const reply = nc.request(last.subject, last.payload, { headers: commitHeaders, timeout: timeoutMs });
+    return outcomeOf(await answerWhileConnected(nc, reply), messages.length);
+  } catch (error) {
+    return { kind: 'unknown', reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function requireUsable(messages: readonly BatchMessage[]): void {
+  if (messages.length === 0 || messages.length > MAX_BATCH_MESSAGES) {
+    throw new RangeError(`a batch has 1 to ${MAX_BATCH_MESSAGES} messages, not ${messages.length}`);
+  }
+  // The server would answer "already stored" to a batch that repeats an id within itself.
+  if (new Set(messages.map((message) => message.messageId)).size !== messages.length) {
+    throw new RangeError('the message ids of a batch differ from each other');
+  }
+}
+
+function batchHeaders(batchId: string, sequence: number, message: BatchMessage): MsgHdrs {
+  const result = headers();
+  result.set(HEADERS.batchId, batchId);
+  result.set(HEADERS.batchSequence, String(sequence));
+  result.set(HEADERS.messageId, message.messageId);
+  if (message.expectLastSubjectSequence !== undefined) {
+    result.set(HEADERS.expectedLastSubjectSequence, String(message.expectLastSubjectSequence));
+  }
+  return result;
+}
+
+/** The client lets a request run into its timeout when the connection goes; there is no need to wait. */
+async function answerWhileConnected(nc: NatsConnection, reply: Promise<Msg>): Promise<Msg> {
+  let unsubscribe = () => {};
+  const lost = new Promise<never>((_, reject) => {
+    unsubscribe = connectionState(nc).onLost(() => reject(new Error('connection lost')));
+  });
+  try {
+    return await Promise.race([reply, lost]);
+  } finally {
+    unsubscribe();
+    reply.catch(() => {});
+  }
+}
+
+/** Error codes of the JetStream API, by what they mean for the caller. */
+const ALREADY_STORED = 10_201;
+const BUSY = new Set([
+  10_211, // 50 batches are open on the stream, or 1,000 on the server
+  10_176, // the server abandoned this batch before its commit arrived: its start fell to the limit above, or a connection broke in between
+  10_158, // the same message is being stored right now
+  10_167, // the stream takes no more for the moment (its queue is full)
+  10_008, // the cluster has no leader at the moment
+]);
+const FULL = new Set([
+  10_077, // the stream's own limit
+  10_047, // the account's or the server's storage limit
+  10_023, // insufficient resources
+]);
+
+interface CommitAnswer {
+  error?: { err_code?: number; description?: string };
+  seq?: number;
+  count?: number;
+}
+
+function outcomeOf(reply: Msg, count: number): BatchOutcome {
+  const answer = reply.json<CommitAnswer>();
+  if (answer.error !== undefined) return refusal(answer.error.err_code ?? 0, answer.error.description ?? '');
+  if (answer.seq === undefined || answer.count !== count) {
+    // A server that knows nothing of batches stores each message by itself.
+    return { kind: 'refused', code: 0, reason: 'the server did not treat the messages as a batch' };
+  }
+  return { kind: 'stored', firstSequence: answer.seq - count + 1, lastSequence: answer.seq };
+}
+
+function refusal(code: number, reason: string): BatchOutcome {
+  if (code === ALREADY_STORED) return { kind: 'already_stored' };
+  if (BUSY.has(code)) return { kind: 'busy', code, reason };
+  if (FULL.has(code)) return { kind: 'full', code, reason };
+  return { kind: 'refused', code, reason };
+}

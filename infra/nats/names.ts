@@ -1,0 +1,60 @@
+/** Every name the product gives to something inside NATS. Written here and nowhere else. */
+
+export const STREAM_EVENTS = 'EVENTS';
+export const STREAM_CHAINED = 'CHAINED';
+
+/** What each stream takes in. */
+export const ALL_EVENTS = 'events.>';
+export const ALL_CHAINED = 'chained.>';
+
+export function eventsSubject(partition: number, workspaceId: string): string {
+  return `events.${partition}.${workspaceId}`;
+}
+
+/** Everything of one partition of EVENTS. */
+export function eventsFilter(partition: number): string {
+  return `events.${partition}.*`;
+}
+
+export function chainedSubject(partition: number, workspaceId: string): string {
+  return `chained.${partition}.${workspaceId}`;
+}
+
+/** Everything of one partition of CHAINED. */
+export function chainedFilter(partition: number): string {
+  return `chained.${partition}.*`;
+}
+
+/** KV buckets, by what they hold. */
+export const BUCKETS = {
+  install: 'install',
+  workspaces: 'workspaces',
+  keys: 'keys',
+  leases: 'leases',
+} as const;
+
+export type BucketName = (typeof BUCKETS)[keyof typeof BUCKETS];
+
+/** The stream behind a bucket, and the subject of one key (NATS ADR-8). */
+export function bucketStream(bucket: BucketName): string {
+  return `KV_${bucket}`;
+}
+
+export function bucketSubject(bucket: BucketName, key: string): string {
+  return `$KV.${bucket}.${key}`;
+}
+
+/** Where EVENTS keeps its epoch. */
+export const METADATA_EPOCH = 'immutable_epoch';
+
+/** Headers of the JetStream protocol (ADR-50 for the batch). */
+export const HEADERS = {
+  batchId: 'Nats-Batch-Id',
+  batchSequence: 'Nats-Batch-Sequence',
+  batchCommit: 'Nats-Batch-Commit',
+  messageId: 'Nats-Msg-Id',
+  expectedLastSubjectSequence: 'Nats-Expected-Last-Subject-Sequence',
+} as const;
+
+/** The name of the one user of the embedded server. */
+export const EMBEDDED_USER = 'immutable';

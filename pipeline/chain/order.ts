@@ -1,0 +1,160 @@
+import { type Consumer, type ConsumerMessages, DeliverPolicy, jetstream } from '@nats-io/jetstream';
+import { connectionState, type NatsConnection } from '../../infra/nats/connect.ts';
+import { eventsFilter, STREAM_EVENTS } from '../../infra/nats/names.ts';
+import { storedAtMicros } from '../../infra/nats/stream-info.ts';
+import type { StreamMessage } from './decode.ts';
+
+/** Reading came to an end that says nothing about the stream: to be started again, with all checks of a start. */
+export class ReadingInterrupted extends Error {
+  constructor(why: string) {
+    super(why);
+    this.name = 'ReadingInterrupted';
+  }
+}
+
+export interface Reader {
+  /**
+   * The next messages, in order: what has come by `notBeforeMs` (monotonic), at least one, at most a run.
+   * Waits for as long as it takes. Throws `ReadingInterrupted` when no more will come.
+   */
+  take(notBeforeMs: number): Promise<StreamMessage[]>;
+  /** How many messages of the partition wait behind the newest that has come. */
+  pending(): number;
+  close(): Promise<void>;
+}
+
+export interface ReaderOptions {
+  nc: NatsConnection;
+  partition: number;
+  fromSequence: number;
+  /** How much may wait here to be taken; nothing more is asked of the server until it was. */
+  runBytes?: number;
+  /** How long that may last before the reader lets go of the stream. */
+  longestPauseMs?: number;
+}
+
+const RUN_BYTES = 24 * 1024 * 1024;
+/** On the way from the server at a time; several times the largest message. */
+const WINDOW_BYTES = 4 * 1024 * 1024;
+/** The client takes its consumer for dead after 30 s without a sign of life, and asks again and again. */
+const LONGEST_PAUSE_MS = 10_000;
+
+/**
+ * Reads one partition of EVENTS from a sequence on, through JetStream's ordered consumer. The client would
+ * make that consumer anew by itself after a gap, a lost connection or a recreated stream, and could then
+ * read on in another stream than before. So each of these ends the reading instead.
+ */
+export async function openReader(options: ReaderOptions): Promise<Reader> {
+  const runBytes = options.runBytes ?? RUN_BYTES;
+  const consumer = await jetstream(options.nc).consumers.get(STREAM_EVENTS, {
+    filter_subjects: [eventsFilter(options.partition)],
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: options.fromSequence,
+  });
+  const messages = await consumer.consume({ max_bytes: WINDOW_BYTES });
+  const buffer: StreamMessage[] = [];
+  let bytes = 0;
+  let pending = 0;
+  let ended: Error | undefined;
+  let changed = () => {};
+  let taken = () => {};
+
+  function end(why: string): void {
+    ended ??= new ReadingInterrupted(why);
+    messages.stop();
+    changed();
+    taken();
+  }
+
+  async function fill(): Promise<void> {
+    for await (const message of messages) {
+      if (ended !== undefined) return;
+      const { seq, subject, data } = message;
+      buffer.push({ sequence: seq, subject, storedAtMicros: storedAtMicros(message), data });
+      bytes += data.byteLength;
+      pending = message.info.pending;
+      changed();
+      if (bytes >= runBytes) await untilTaken();
+    }
+  }
+
+  async function untilTaken(): Promise<void> {
+    const timer = setTimeout(() => end('nothing was taken for long'), options.longestPauseMs ?? LONGEST_PAUSE_MS);
+    while (bytes >= runBytes && ended === undefined) {
+      await new Promise<void>((resolve) => {
+        taken = resolve;
+      });
+    }
+    clearTimeout(timer);
+  }
+
+  /** Resolves at the next change, or at the time given. */
+  async function untilChanged(atMs = Number.POSITIVE_INFINITY): Promise<void> {
+    const remainingMs = atMs - performance.now();
+    if (remainingMs <= 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      changed = resolve;
+      if (Number.isFinite(remainingMs)) timer = setTimeout(resolve, remainingMs);
+    });
+    clearTimeout(timer);
+  }
+
+  function run(): StreamMessage[] {
+    let size = 0;
+    const count = buffer.findIndex((message) => {
+      size += message.data.byteLength;
+      return size >= runBytes;
+    });
+    const messages = buffer.splice(0, count === -1 ? buffer.length : count + 1);
+    for (const message of messages) bytes -= message.data.byteLength;
+    taken();
+    return messages;
+  }
+
+  const stopListening = connectionState(options.nc).onLost(() => end('the connection to NATS was lost'));
+  void watchStatus(messages, end);
+  fill().then(
+    () => end('the consumer ended'),
+    (error: unknown) => end(String(error)),
+  );
+
+  return {
+    take: async (notBeforeMs) => {
+      while (buffer.length === 0) {
+        if (ended !== undefined) throw ended;
+        await untilChanged();
+      }
+      while (bytes < runBytes && ended === undefined && performance.now() < notBeforeMs) {
+        await untilChanged(notBeforeMs);
+      }
+      return run();
+    },
+    pending: () => pending + buffer.length,
+    close: async () => {
+      stopListening();
+      end('closed');
+      await remove(consumer);
+    },
+  };
+}
+
+/** What the client says before it makes its consumer anew. */
+const INTERRUPTIONS = new Set([
+  'reset',
+  'ordered_consumer_recreated',
+  'consumer_deleted',
+  'consumer_not_found',
+  'stream_not_found',
+]);
+
+async function watchStatus(messages: ConsumerMessages, end: (why: string) => void): Promise<void> {
+  for await (const status of messages.status()) {
+    if (INTERRUPTIONS.has(status.type)) end(status.type.replaceAll('_', ' '));
+  }
+}
+
+/** The server would remove it by itself some minutes later. */
+async function remove(consumer: Consumer): Promise<void> {
+  await consumer.delete().catch(() => false);
+}

@@ -1,0 +1,44 @@
+import type { Micros } from '../../core/time.ts';
+import type { Position } from './position.ts';
+
+/** One event with its place in the chain: a row of the table `events`. */
+export interface ChainRow {
+  position: Position;
+  workspaceId: string;
+  /** 1, 2, 3, … within the workspace. */
+  seq: number;
+  createdAtMicros: Micros;
+  /** `createdAtMicros` as it was hashed. */
+  createdAt: string;
+  id: string;
+  salt: string;
+  body: string;
+  private: string;
+  eventHash: string;
+  /** Empty for the first event of a workspace. */
+  previousEventHash: string;
+}
+
+/** The stream whose positions are stored: one partition of EVENTS, in one life of it. */
+export interface Source {
+  partition: number;
+  epoch: string;
+}
+
+/** What could not enter the chain as it came, for the table `quarantine`. */
+export interface QuarantineEntry {
+  position: Position;
+  subject: string;
+  /** As far as it is known: the one the subject names. */
+  workspaceId: string;
+  reason: string;
+  bytes: Uint8Array;
+}
+
+/** Bytes a row takes in an insert and in memory, near enough to plan with. */
+export function rowBytes(row: ChainRow): number {
+  return Buffer.byteLength(row.body) + Buffer.byteLength(row.private) + FIXED_ROW_BYTES;
+}
+
+/** Ids, times, hashes and separators. */
+const FIXED_ROW_BYTES = 320;
