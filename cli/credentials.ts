@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ImmutableError } from '../core/errors.ts';
 import { writePrivateFile } from '../infra/private-file.ts';
 
-const schema = z.looseObject({
+const schema = z.object({
   base_url: z.string(),
   workspace_id: z.string().regex(/^ws_[0-9a-f]{16}$/),
   api_key: z.string().regex(/^imk_[A-Za-z0-9_-]{43}$/),
@@ -22,7 +22,8 @@ export function readCredentials(path: string): Credentials | undefined {
     return schema.parse(JSON.parse(readFileSync(path, 'utf8')));
   } catch (cause) {
     throw new ImmutableError('misconfigured', `The data directory is damaged: ${path} cannot be read.`, {
-      nextStep: 'Restore it from a backup, or delete it: the next start then makes new keys for the same workspace.',
+      nextStep:
+        'Restore it from a backup, or delete it: the next start then makes new keys for the same workspace.',
       cause,
     });
   }

@@ -1,4 +1,4 @@
-import { accessSync, constants, mkdirSync, type StatsFs, statfsSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, statfsSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImmutableError } from '../core/errors.ts';
 import { writePrivateFile } from '../infra/private-file.ts';
@@ -39,21 +39,33 @@ export function prepareDataDir(path: string): DataDir {
     }
     refuseFullDisk(path, freeBytes(path));
     // Permissions say one thing, a read-only or broken disk another.
-    writePrivateFile(join(path, '.writable'), '');
+    const probe = join(path, '.writable');
+    writePrivateFile(probe, '');
+    unlinkSync(probe);
   } catch (cause) {
     if (cause instanceof ImmutableError) throw cause;
-    throw new ImmutableError('misconfigured', `The data directory ${path} cannot be used: ${sentence(cause)}.`, {
-      nextStep: 'Make it writable for this user, or set IMMUTABLE_DATA_DIR to another directory.',
-      cause,
-    });
+    throw new ImmutableError(
+      'misconfigured',
+      `The data directory ${path} cannot be used: ${sentence(cause)}.`,
+      {
+        nextStep: 'Make it writable for this user, or set IMMUTABLE_DATA_DIR to another directory.',
+        cause,
+      },
+    );
   }
   return directory;
 }
 
 /** Free for this user, on the disk that holds `path`. */
 export function freeBytes(path: string): number {
-  const { bavail, bsize }: StatsFs = statfsSync(path);
+  const { bavail, bsize } = statfsSync(path);
   return bavail * bsize;
+}
+
+/** The size of the disk that holds `path`. */
+export function diskBytes(path: string): number {
+  const { blocks, bsize } = statfsSync(path);
+  return blocks * bsize;
 }
 
 export function refuseFullDisk(path: string, free: number): void {

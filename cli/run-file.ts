@@ -2,8 +2,8 @@ import { readFileSync, unlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { ImmutableError } from '../core/errors.ts';
-import { isSameProcess, processIdentity } from '../infra/process/identity.ts';
 import { writePrivateFile } from '../infra/private-file.ts';
+import { isSameProcess, processIdentity } from '../infra/process/identity.ts';
 
 const processSchema = z.object({ pid: z.int(), identity: z.string() });
 
@@ -15,7 +15,9 @@ const schema = processSchema.extend({
   nats_monitor_url: z.string().nullable(),
   /** Of the user that may do everything. */
   clickhouse_admin_url: z.string().nullable(),
-  /** By name, in the order in which they were started. */
+  /** Where each role serves /healthz, /readyz and /metrics. */
+  health: z.record(z.string(), z.string()),
+  /** The process of each child. */
   children: z.record(z.string(), processSchema),
 });
 
@@ -26,7 +28,7 @@ const schema = processSchema.extend({
 export type RunState = z.infer<typeof schema>;
 
 export interface RunFile {
-  /** Processes that a killed supervisor left running, in the order in which they were started. */
+  /** Processes that a killed supervisor left running. */
   readonly orphans: Orphan[];
   update(changes: Partial<RunState>): void;
   /** Writes down which process a child is in now; `undefined` between two lives. */
@@ -98,8 +100,12 @@ function isRunning({ pid, identity }: { pid: number; identity: string }): boolea
   return isSameProcess(pid, identity);
 }
 
-function thisProcess(): { pid: number; identity: string } {
-  return { pid: process.pid, identity: processIdentity(process.pid) ?? '' };
+function thisProcess(): Pick<RunState, 'pid' | 'identity' | 'started_at'> {
+  return {
+    pid: process.pid,
+    identity: processIdentity(process.pid) ?? '',
+    started_at: new Date().toISOString(),
+  };
 }
 
 const NOTHING_YET = {
@@ -108,6 +114,7 @@ const NOTHING_YET = {
   nats_url: null,
   nats_monitor_url: null,
   clickhouse_admin_url: null,
+  health: {},
 };
 
 function alreadyRunning(other: RunState, path: string): ImmutableError {

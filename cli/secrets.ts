@@ -67,9 +67,13 @@ function readOrMake<T>(
   if (!existsSync(path)) writePrivateFile(path, `${make()}\n`);
   const parsed = parse(readFileSync(path, 'utf8'));
   if (parsed !== undefined) return parsed;
-  throw new ImmutableError('misconfigured', `The data directory is damaged: ${path} does not hold what was written there.`, {
-    nextStep,
-  });
+  throw new ImmutableError(
+    'misconfigured',
+    `The data directory is damaged: ${path} does not hold what was written there.`,
+    {
+      nextStep,
+    },
+  );
 }
 
 function randomHex(): string {

@@ -44,7 +44,10 @@ export function describeFailure(error: unknown, debugging: boolean): string {
 /** The same for a program: the code and facts of the error. */
 export function failureAsJson(error: unknown): string {
   if (!(error instanceof ImmutableError)) {
-    return JSON.stringify({ error: 'internal', message: error instanceof Error ? error.message : String(error) });
+    return JSON.stringify({
+      error: 'internal',
+      message: error instanceof Error ? error.message : String(error),
+    });
   }
   const { code, message, nextStep, violations } = error;
   return JSON.stringify({ error: code, message, next_step: nextStep, violations });
@@ -62,6 +65,11 @@ export function table(headings: string[], rows: string[][]): string {
     Math.max(heading.length, ...rows.map((row) => (row[column] ?? '').length)),
   );
   return [headings, ...rows]
-    .map((row) => row.map((value, column) => value.padEnd(widths[column] ?? 0)).join('  ').trimEnd())
+    .map((row) =>
+      row
+        .map((value, column) => value.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
     .join('\n');
 }

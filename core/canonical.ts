@@ -1,7 +1,7 @@
 import { utf8Length } from './bytes.ts';
-import { type CompleteEvent, EVENT_FIELDS, type EventField, LIMITS } from './event.ts';
+import { type CompleteEvent, LIMITS } from './event.ts';
 import { type Hasher, portableHasher } from './hash.ts';
-import { canonicalJson } from './json.ts';
+import { canonicalJson, canonicalString } from './json.ts';
 
 /** The two canonical texts of an event; `body` holds the salted digest of `private`. */
 export interface CanonicalTexts {
@@ -18,9 +18,8 @@ export function canonicalTexts(
   salt: string,
   hasher: Hasher = portableHasher,
 ): CanonicalTexts {
-  const privateText = `{${members(event, PRIVATE_FIELDS)}}`;
-  const digest = privateDigest(privateText, salt, hasher);
-  const body = `{${members(event, FIELDS_BEFORE_DIGEST)},"private":"${digest}",${members(event, FIELDS_AFTER_DIGEST)}}`;
+  const privateText = serialisePrivate(event);
+  const body = serialiseBody(event, privateDigest(privateText, salt, hasher));
   return { body, private: privateText };
 }
 
@@ -35,29 +34,44 @@ export function textsTooLarge(texts: CanonicalTexts): boolean {
   return utf8Length(texts.body) + utf8Length(texts.private) > LIMITS.textsBytes;
 }
 
-// Neither side of the digest is ever empty: `action` stands before it, `workspace_id` after it.
-const PRIVATE_FIELDS = named((field) => field.text === 'private');
-const FIELDS_BEFORE_DIGEST = named((field) => field.text === 'body' && field.name < 'private');
-const FIELDS_AFTER_DIGEST = named((field) => field.text === 'body' && field.name > 'private');
+// Written out in the order of names rather than looped over the table of fields, since this runs for every
+// event and is twice as fast so; a test holds the two together.
 
-interface NamedField {
-  name: EventField['name'];
-  /** `"name":` */
-  prefix: string;
+function serialiseBody(event: CompleteEvent, digest: string): string {
+  let text = `{"action":${canonicalString(event.action)}`;
+  text = withMember(text, '"action_category":', event.action_category);
+  text = withMember(text, '"actor_id":', event.actor_id);
+  text = withMember(text, '"actor_type":', event.actor_type);
+  text = withMember(text, '"id":', event.id);
+  text = withMember(text, '"idempotency_key":', event.idempotency_key);
+  text = withMember(text, '"ip_country":', event.ip_country);
+  text = withMember(text, '"occurred_at":', event.occurred_at);
+  text += `,"private":"${digest}"`;
+  text = withMember(text, '"resource":', event.resource);
+  text = withMember(text, '"resource_id":', event.resource_id);
+  text = withMember(text, '"session_id":', event.session_id);
+  text = withMember(text, '"tenant_id":', event.tenant_id);
+  if (event.version !== undefined) text += `,"version":${event.version}`;
+  return `${text},"workspace_id":${canonicalString(event.workspace_id)}}`;
 }
 
-function named(isIn: (field: EventField) => boolean): NamedField[] {
-  return EVENT_FIELDS.filter(isIn).map(({ name }) => ({ name, prefix: `"${name}":` }));
-}
-
-/** The members of the fields that have a value, in the order of `fields`, without braces. */
-function members(event: CompleteEvent, fields: readonly NamedField[]): string {
+function serialisePrivate(event: CompleteEvent): string {
   let text = '';
-  for (const { name, prefix } of fields) {
-    const value = event[name];
-    if (value === undefined) continue;
-    if (text !== '') text += ',';
-    text += prefix + canonicalJson(value);
-  }
-  return text;
+  text = withMember(text, '"actor_name":', event.actor_name);
+  text = withMember(text, '"ip_address":', event.ip_address);
+  text = withMember(text, '"ip_city":', event.ip_city);
+  if (event.metadata !== undefined) text = `${opened(text)}"metadata":${canonicalJson(event.metadata)}`;
+  text = withMember(text, '"resource_name":', event.resource_name);
+  if (event.targets !== undefined) text = `${opened(text)}"targets":${canonicalJson(event.targets)}`;
+  text = withMember(text, '"user_agent":', event.user_agent);
+  return text === '' ? '{}' : `${text}}`;
+}
+
+function withMember(text: string, label: string, value: string | undefined): string {
+  return value === undefined ? text : opened(text) + label + canonicalString(value);
+}
+
+/** The text so far with what goes before its next member. */
+function opened(text: string): string {
+  return text === '' ? '{' : `${text},`;
 }

@@ -80,6 +80,17 @@ export interface CompleteEvent extends EventInput {
   ip_city?: string | undefined;
 }
 
+/** What the edge adds to an event; the address only counts where the client gave none. */
+export interface EdgeFacts {
+  id: string;
+  workspaceId: string;
+  /** RFC 3339 UTC with six fraction digits: `occurred_at` where the client gave none. */
+  receivedAt: string;
+  callerAddress?: string | undefined;
+  ipCountry?: string | undefined;
+  ipCity?: string | undefined;
+}
+
 /** The canonical text a member belongs to: personal data is private, the rest is body. */
 export type TextName = 'body' | 'private';
 
@@ -182,11 +193,41 @@ export function parseEvent(input: unknown, nowMicros: Micros): ParsedEvent {
   return { ok: true, event, warnings: listWarnings(findings) };
 }
 
+/**
+ * The event as it is hashed. Member by member, since spreading an object and adding to it takes eight times as
+ * long as all the checks together.
+ */
+export function completeEvent(event: EventInput, facts: EdgeFacts): CompleteEvent {
+  return {
+    action: event.action,
+    action_category: event.action_category,
+    actor_id: event.actor_id,
+    actor_name: event.actor_name,
+    actor_type: event.actor_type,
+    id: facts.id,
+    idempotency_key: event.idempotency_key,
+    ip_address: event.ip_address ?? facts.callerAddress,
+    ip_city: facts.ipCity,
+    ip_country: facts.ipCountry,
+    metadata: event.metadata,
+    occurred_at: event.occurred_at ?? facts.receivedAt,
+    resource: event.resource,
+    resource_id: event.resource_id,
+    resource_name: event.resource_name,
+    session_id: event.session_id,
+    targets: event.targets,
+    tenant_id: event.tenant_id,
+    user_agent: event.user_agent,
+    version: event.version,
+    workspace_id: facts.workspaceId,
+  };
+}
+
 const CLIENT_FIELDS: ReadonlyMap<string, ClientField> = new Map(
   EVENT_FIELDS.filter((field) => field.setBy === 'client').map((field) => [field.name, field]),
 );
 
-/** All members from the start, the edge's too: events of one shape are read twice as fast by all that follows. */
+/** All members from the start: events of one shape are read twice as fast by all that follows. */
 function emptyEvent(): EventInput {
   const event = {
     action: '',
@@ -196,8 +237,6 @@ function emptyEvent(): EventInput {
     actor_type: undefined,
     idempotency_key: undefined,
     ip_address: undefined,
-    ip_city: undefined,
-    ip_country: undefined,
     metadata: undefined,
     occurred_at: undefined,
     resource: undefined,

@@ -41,23 +41,37 @@ function serialiseArray(array: readonly unknown[], depth: number): string {
 }
 
 function serialiseObject(object: JsonObject, depth: number): string {
-  let text = '{';
+  let text = '';
   for (const name of sortByUtf16(Object.keys(object))) {
     const value = object[name];
-    if (value === undefined) continue;
-    if (text.length > 1) text += ',';
-    text += `${canonicalString(name)}:${serialise(value, depth)}`;
+    if (value !== undefined) text += (text === '' ? '{' : ',') + memberLabel(name) + serialise(value, depth);
   }
-  return `${text}}`;
+  return text === '' ? '{}' : `${text}}`;
 }
 
-/** Matches what a JSON string must escape: `"`, `\` and everything below the space. */
-const NEEDS_ESCAPE = /[^ !#-[\]-\uffff]/;
+/** Labels of names seen lately: the events of a workspace use the same few again and again. */
+const labels = new Map<string, string>();
+const MAX_LABELS = 4096;
+const MAX_KEPT_NAME_LENGTH = 64;
+
+/** `"name":` */
+function memberLabel(name: string): string {
+  const kept = labels.get(name);
+  if (kept !== undefined) return kept;
+  const label = `${canonicalString(name)}:`;
+  if (labels.size === MAX_LABELS) labels.clear();
+  if (name.length <= MAX_KEPT_NAME_LENGTH) labels.set(name, label);
+  return label;
+}
+
+/** Matches what a JSON string must escape, `"`, `\\` and everything below the space, and any surrogate. */
+const NEEDS_CARE = /[^ !#-[\]-\ud7ff\ue000-\uffff]/;
 
 /** RFC 8785 §3.2.2.2; ECMAScript's own escapes are the ones it asks for. */
 export function canonicalString(text: string): string {
+  if (!NEEDS_CARE.test(text)) return `"${text}"`;
   if (!text.isWellFormed()) throw unserialisable('a lone surrogate');
-  return NEEDS_ESCAPE.test(text) ? JSON.stringify(text) : `"${text}"`;
+  return JSON.stringify(text);
 }
 
 /** RFC 8785 §3.2.2.3; ECMAScript's own spelling is the one it asks for. */

@@ -1,4 +1,4 @@
-import { utf8Decode, utf8Encode } from './bytes.ts';
+import { equalBytes, utf8Decode, utf8Encode, utf8EncodeAll } from './bytes.ts';
 import { ImmutableError } from './errors.ts';
 import { formatTimestamp, type Micros, parseTimestamp } from './time.ts';
 
@@ -74,7 +74,7 @@ export function queuedMessageFromLines(
   crc32: Crc32,
 ): Uint8Array {
   const receivedAt = formatTimestamp(receivedAtMicros);
-  return seal(QUEUED, `${workspaceId}\t${receivedAt}\t${lines.length}\n${lines.join('')}`, crc32);
+  return seal(QUEUED, [`${workspaceId}\t${receivedAt}\t${lines.length}\n`, ...lines], crc32);
 }
 
 /** Throws `damaged_message` for bytes that are not exactly what `encodeQueued` makes. */
@@ -90,16 +90,7 @@ function readQueuedLine(line: string): QueuedEvent {
   const isWhole = id && salt && body && privateText && surplus.length === 0;
   if (!isWhole || (mark !== 'k' && mark !== '-'))
     throw damaged('a line has not the fields of a queued event');
-  const keyed = mark === 'k';
-  return { id: keyed ? detached(id) : id, keyed, salt, body, private: privateText };
-}
-
-/**
- * A copy that does not hold the message it was cut from in memory: the ids of keyed events are remembered for
- * long, and engines keep the whole text alive for the sake of a slice.
- */
-function detached(slice: string): string {
-  return ` ${slice}`.slice(1);
+  return { id, keyed: mark === 'k', salt, body, private: privateText };
 }
 
 /** Throws `internal` for a message without events. */
@@ -107,7 +98,7 @@ export function encodeChained(message: ChainedMessage, crc32: Crc32): Uint8Array
   const [first] = message.events;
   if (first === undefined) throw new ImmutableError('internal', 'a chained message needs an event');
   const lines = message.events.map(encodeChainedLine);
-  return seal(CHAINED, `${message.workspaceId}\t${first.seq}\t${lines.length}\n${lines.join('')}`, crc32);
+  return seal(CHAINED, [`${message.workspaceId}\t${first.seq}\t${lines.length}\n`, ...lines], crc32);
 }
 
 function encodeChainedLine(event: ChainedEvent): string {
@@ -140,9 +131,9 @@ const QUEUED = 'imk-queued/1';
 const CHAINED = 'imk-chained/1';
 const CHECKSUM_LENGTH = 8;
 
-function seal(format: string, content: string, crc32: Crc32): Uint8Array {
+function seal(format: string, content: string[], crc32: Crc32): Uint8Array {
   const prefix = `${format}\t`;
-  const data = utf8Encode(`${prefix}${'0'.repeat(CHECKSUM_LENGTH)}\t${content}`);
+  const data = utf8EncodeAll([`${prefix}${'0'.repeat(CHECKSUM_LENGTH)}\t`, ...content]);
   const checksum = checksumText(data.subarray(prefix.length + CHECKSUM_LENGTH + 1), crc32);
   data.set(utf8Encode(checksum), prefix.length);
   return data;
@@ -156,28 +147,46 @@ interface OpenedMessage {
 }
 
 function openMessage(format: string, data: Uint8Array, crc32: Crc32): OpenedMessage {
-  const [header = '', ...lines] = unseal(format, data, crc32).split('\n');
+  const [header = '', ...lines] = decodeLines(unseal(format, data, crc32));
   const [workspaceId, position, countText, ...surplus] = header.split('\t');
   if (!workspaceId || !position || countText === undefined || surplus.length > 0) {
     throw damaged('its header cannot be read');
   }
-  if (lines.pop() !== '') throw damaged('its last line has no end');
-  if (parseCount(countText) !== lines.length)
+  if (parseCount(countText) !== lines.length) {
     throw damaged(`${countText} events are announced, ${lines.length} are there`);
+  }
   return { workspaceId, position, lines };
 }
 
-/** The text after the checksum, once that holds. */
-function unseal(format: string, data: Uint8Array, crc32: Crc32): string {
-  const text = utf8Decode(data);
-  if (text === null) throw damaged('it is not UTF-8');
-  const prefix = `${format}\t`;
-  const contentStart = prefix.length + CHECKSUM_LENGTH + 1;
-  const checksum = checksumText(data.subarray(contentStart), crc32);
-  if (!text.startsWith(`${prefix}${checksum}\t`))
+/** The bytes after the checksum, once that holds. */
+function unseal(format: string, data: Uint8Array, crc32: Crc32): Uint8Array {
+  const contentStart = format.length + CHECKSUM_LENGTH + 2;
+  const content = data.subarray(contentStart);
+  const expectedStart = utf8Encode(`${format}\t${checksumText(content, crc32)}\t`);
+  if (!equalBytes(data.subarray(0, contentStart), expectedStart)) {
     throw damaged(`it does not begin with ${format} and its checksum`);
-  return text.slice(contentStart);
+  }
+  return content;
 }
+
+/**
+ * Line by line: one character beyond Latin-1 makes a whole text take twice the memory and time, and an id that
+ * is remembered would keep alive all the text it was cut from.
+ */
+function decodeLines(data: Uint8Array): string[] {
+  const lines: string[] = [];
+  let start = 0;
+  while (start < data.length) {
+    const end = data.indexOf(NEWLINE, start);
+    const line = end < 0 ? null : utf8Decode(data.subarray(start, end));
+    if (line === null) throw damaged('a line is not UTF-8 ended by a newline');
+    lines.push(line);
+    start = end + 1;
+  }
+  return lines;
+}
+
+const NEWLINE = 10;
 
 function checksumText(data: Uint8Array, crc32: Crc32): string {
   return (crc32(data) >>> 0).toString(16).padStart(CHECKSUM_LENGTH, '0');

@@ -1,20 +1,22 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { RawInsertFormat, Session } from 'chdb';
+import type { Session } from 'chdb';
 import { ImmutableError } from '../../core/errors.ts';
-import { ClickHouseException } from './exception.ts';
 import { createPipes } from './pipes.ts';
+import { createSessions, type SessionOptions } from './sessions.ts';
+import { quote, quoteName } from './sql.ts';
 import type { InsertTarget } from './statement.ts';
-import { USERS, type User, usersXml } from './users.ts';
+import { USERS, usersXml } from './users.ts';
 
 /** ClickHouse inside this process, on one data directory. */
 export interface Engine {
   readonly version: string;
   /** The statement as the engine's own parser understands it, on one line. Throws its syntax errors; refuses several statements. */
   format(sql: string): string;
-  /** A session with the user's rights and settings, for one query. Close it when that has ended. */
+  /** A session with the user's rights and the request's settings, for one query. Close it when that has ended. */
   open(options: SessionOptions): EngineSession;
   /** Cancels the query of the session opened with `tag`. */
   kill(tag: string): string;
@@ -22,22 +24,12 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-export interface SessionOptions {
-  user: User;
-  database: string | undefined;
-  settings: Record<string, string>;
-  /** Values of `{name:Type}`, written as in a TSV field. */
-  parameters: Record<string, string>;
-  readOnly: boolean;
-  /** Finds the query again, for `kill`. */
-  tag: string;
-}
-
 export interface EngineSession {
   rows(query: { sql: string; format: string; settingsAfterFormat: string }): RowStream;
   insert(target: InsertTarget, format: string, data: Buffer): Promise<Written>;
   command(sql: string, format: string): Promise<Uint8Array>;
-  close(): void;
+  /** `spoilt`: its query was cancelled; it is not used again. */
+  close(options?: { spoilt: boolean }): void;
 }
 
 export interface RowStream {
@@ -51,18 +43,6 @@ export interface Written {
   bytes: number;
 }
 
-/** Formats whose data the binding takes from memory; any other goes through a file. */
-const MEMORY_FORMATS: Record<string, RawInsertFormat> = {
-  TSV: 'TSV',
-  TabSeparated: 'TabSeparated',
-  TSVWithNames: 'TSVWithNames',
-  TabSeparatedWithNames: 'TabSeparatedWithNames',
-  CSV: 'CSV',
-  CSVWithNames: 'CSVWithNames',
-  JSONEachRow: 'JSONEachRow',
-  JSONCompactEachRow: 'JSONCompactEachRow',
-};
-
 /** Throws `misconfigured` if the native library is missing, or the directory is in use or damaged. */
 export async function openEngine(path: string): Promise<Engine> {
   const chdb = await loadBinding();
@@ -72,31 +52,32 @@ export async function openEngine(path: string): Promise<Engine> {
   const control = openControl(path, connect, scratch);
   const version = control.query('SELECT version()', 'TSV').trim();
   const pipes = createPipes(scratch, USERS.reduce((sum, { running }) => sum + running, 0));
+  const sessions = createSessions(connect);
   const formatted = new Map<string, string>();
   let files = 0;
 
   function format(sql: string): string {
     const known = formatted.get(sql);
     if (known !== undefined) return known;
-    const result = control.query(`SELECT formatQuerySingleLine(${quote(sql)}) FORMAT TSVRaw`).slice(0, -1);
-    if (formatted.size >= FORMATTED_KEPT) formatted.clear();
-    formatted.set(sql, result);
-    return result;
+    const question = `SELECT formatQuerySingleLine(${quote(sql)})`;
+    try {
+      const result = control.query(`${question} FORMAT TSVRaw`).slice(0, -1);
+      if (formatted.size >= FORMATTED_KEPT) formatted.clear();
+      formatted.set(sql, result);
+      return result;
+    } catch (error) {
+      // Told as if the statement itself had been run.
+      throw new Error(String(error).replace(`: In scope ${question}`, ''), { cause: error });
+    }
   }
 
   function open(options: SessionOptions): EngineSession {
-    const session = connect();
-    try {
-      prepare(session, options);
-    } catch (error) {
-      session.close();
-      throw error;
-    }
+    const { session, release } = sessions.take(options);
     return {
       rows: (query) => rows(session, query),
       insert: (target, dataFormat, data) => insert(session, target, dataFormat, data),
       command: async (sql, outputFormat) => (await session.queryAsync(sql, { format: outputFormat })).bytes(),
-      close: () => session.close(),
+      close: release,
     };
   }
 
@@ -114,37 +95,28 @@ export async function openEngine(path: string): Promise<Engine> {
     return { output: pipe.output, done };
   }
 
-  async function insert(session: Session, target: InsertTarget, dataFormat: string, data: Buffer): Promise<Written> {
-    if (target.settings !== '') session.query(`SET ${target.settings}`);
-    const memoryFormat = MEMORY_FORMATS[dataFormat];
-    if (memoryFormat !== undefined && target.plain !== undefined) {
-      const { table, columns } = target.plain;
-      const summary = await session.insert({
-        table,
-        ...(columns.length === 0 ? {} : { columns }),
-        values: data,
-        format: memoryFormat,
-      });
-      return { rows: summary.rowsWritten, bytes: summary.bytesWritten };
-    }
-    return insertFromFile(session, target, dataFormat, data);
-  }
-
-  async function insertFromFile(
+  /**
+   * Data go through a file: complete before the engine sees it, so never half of it is inserted, in any
+   * format, and without the copies of `session.insert`, which takes twice the time. (docs/decisions)
+   */
+  async function insert(
     session: Session,
     target: InsertTarget,
     dataFormat: string,
     data: Buffer,
   ): Promise<Written> {
     const file = join(scratch, `insert-${files++}`);
-    writeFileSync(file, data, { mode: 0o600 });
+    const source = `FROM INFILE ${quote(file)} COMPRESSION 'none'`;
     try {
+      await writeFile(file, data, { mode: 0o600 });
       const result = await session.queryAsync(
-        `${target.sql} FROM INFILE ${quote(file)} COMPRESSION 'none' FORMAT ${quoteName(dataFormat)}`,
+        `${target.sql} ${source} ${target.settings} FORMAT ${quoteName(dataFormat)}`,
       );
       return { rows: result.rowsRead, bytes: result.bytesRead };
+    } catch (error) {
+      throw withoutFile(error, file);
     } finally {
-      rmSync(file, { force: true });
+      await rm(file, { force: true });
     }
   }
 
@@ -154,11 +126,22 @@ export async function openEngine(path: string): Promise<Engine> {
     open,
     kill: (tag) => control.query(`KILL QUERY WHERE Settings['log_comment'] = ${quote(tag)} ASYNC`, 'TSV'),
     close: async () => {
+      sessions.close();
       control.close();
       await chdb.drainPending();
       rmSync(scratch, { recursive: true, force: true });
     },
   };
+}
+
+/** The same exception as if the data had come by themselves. */
+function withoutFile(error: unknown, file: string): unknown {
+  if (!(error instanceof Error)) return error;
+  const told = error.message
+    .replaceAll(`(in file/uri ${file}): `, '')
+    .replaceAll(': While executing File: data for INSERT was parsed from file', '')
+    .replaceAll(file, 'the request');
+  return new Error(told, { cause: error });
 }
 
 /** Statements whose formatting is remembered; services ask the same few again and again. */
@@ -247,34 +230,3 @@ const CACHE_MIB = {
   compiled_expression_cache_size: 32,
   query_condition_cache_size: 64,
 };
-
-/** Rights last but one: after `SET ROLE` and the role's limits, nothing can raise them within one statement. */
-function prepare(session: Session, options: SessionOptions): void {
-  const { user } = options;
-  const settings = { ...SERVER_DEFAULTS, ...user.settings, ...options.settings, log_comment: options.tag };
-  const assignments = [
-    ...Object.entries(settings).map(([name, value]) => `${checkedName(name)} = ${quote(String(value))}`),
-    ...Object.entries(options.parameters).map(([name, value]) => `param_${checkedName(name)} = ${quote(value)}`),
-  ];
-  session.query(`SET ${assignments.join(', ')}`);
-  if (options.database !== undefined) session.query(`USE ${quoteName(options.database)}`);
-  if (user.name === 'analyst') session.query(`SET profile = 'analyst'`);
-  session.query(`SET ROLE ${user.name}`);
-  if (options.readOnly || user.readOnly) session.query('SET readonly = 2');
-}
-
-/** Where the engine, thinking it is a command-line tool, differs from a server. */
-const SERVER_DEFAULTS = { async_insert: 0 };
-
-function checkedName(name: string): string {
-  if (!/^\w+$/.test(name)) throw new ClickHouseException('BAD_ARGUMENTS', `"${name}" is not a valid name`);
-  return name;
-}
-
-function quoteName(name: string): string {
-  return `\`${name.replace(/[\\`]/g, '\\$&')}\``;
-}
-
-function quote(text: string): string {
-  return `'${text.replace(/[\\']/g, '\\$&')}'`;
-}

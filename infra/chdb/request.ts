@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
+import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
 import { ClickHouseException } from './exception.ts';
 import type { Credentials } from './users.ts';
@@ -135,37 +135,35 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   return decompress(body, header(request, 'content-encoding') ?? 'identity', maxBytes);
 }
 
-function decompress(body: Buffer, encoding: string, maxBytes: number): Buffer {
-  const options = { maxOutputLength: maxBytes };
+async function decompress(body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
+  if (encoding === 'identity') return body;
+  const method = DECOMPRESSORS[encoding.toLowerCase()];
+  if (method === undefined) {
+    throw new ClickHouseException('UNKNOWN_COMPRESSION_METHOD', `Unknown compression method: ${encoding}`);
+  }
   try {
-    switch (encoding.toLowerCase()) {
-      case 'identity':
-        return body;
-      case 'gzip':
-      case 'x-gzip':
-        return gunzipSync(body, options);
-      case 'deflate':
-        return inflateSync(body, options);
-      case 'br':
-        return brotliDecompressSync(body, options);
-      case 'zstd':
-        return zstdDecompress(body, options);
-    }
+    return await method(body, { maxOutputLength: maxBytes });
   } catch (error) {
-    if (error instanceof ClickHouseException) throw error;
     if (error instanceof RangeError) throw tooLarge(maxBytes);
     throw new ClickHouseException('CANNOT_DECOMPRESS', `the body is not valid ${encoding}`);
   }
-  throw new ClickHouseException('UNKNOWN_COMPRESSION_METHOD', `Unknown compression method: ${encoding}`);
 }
 
-/** Node has it since 22.15. */
-function zstdDecompress(body: Buffer, options: { maxOutputLength: number }): Buffer {
-  const method: unknown = Reflect.get(zlib, 'zstdDecompressSync');
-  if (typeof method !== 'function') {
-    throw new ClickHouseException('UNKNOWN_COMPRESSION_METHOD', 'zstd needs Node.js 22.15 or newer; use gzip');
-  }
-  return method(body, options);
+type Decompressor = (data: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>;
+
+const gunzip: Decompressor = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip);
+const DECOMPRESSORS: Record<string, Decompressor> = {
+  gzip: gunzip,
+  'x-gzip': gunzip,
+  deflate: promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflate),
+  br: promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress),
+  ...zstdWhereNodeHasIt(),
+};
+
+/** Since Node.js 22.15. */
+function zstdWhereNodeHasIt(): Record<string, Decompressor> {
+  const method: unknown = Reflect.get(zlib, 'zstdDecompress');
+  return typeof method === 'function' ? { zstd: promisify(method as typeof zlib.gunzip) as Decompressor } : {};
 }
 
 function tooLarge(maxBytes: number): ClickHouseException {

@@ -12,11 +12,9 @@ export type Statement =
   | { kind: 'command'; verb: string; sql: string };
 
 export interface InsertTarget {
-  /** `INSERT INTO db.table (columns)`, without settings and format. */
+  /** `INSERT INTO db.table (columns)`. */
   sql: string;
-  /** Only where the insert is as plain as `INSERT INTO db.table (a, b)`. */
-  plain: { table: string; columns: string[] } | undefined;
-  /** `a = 1, b = 'x'`, or empty. */
+  /** `SETTINGS a = 1, b = 'x'`, or empty. */
   settings: string;
 }
 
@@ -159,23 +157,13 @@ function insertStatement(
     throw new ClickHouseException('SYNTAX_ERROR', 'this INSERT is not understood');
   }
   const settingsToken = settingsAt < 0 ? undefined : all[settingsAt];
-  const sql = formatted.slice(0, (settingsToken ?? formatToken).start).trimEnd();
   return {
     kind: 'insert',
     target: {
-      sql,
-      plain: plainTarget(sql),
-      settings: settingsToken === undefined ? '' : formatted.slice(settingsToken.end, formatToken.start).trim(),
+      sql: formatted.slice(0, (settingsToken ?? formatToken).start).trimEnd(),
+      settings: settingsToken === undefined ? '' : formatted.slice(settingsToken.start, formatToken.start),
     },
     format,
     data,
   };
-}
-
-const PLAIN_TARGET = /^INSERT INTO ([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)(?: \(([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*)\))?$/;
-
-function plainTarget(sql: string): InsertTarget['plain'] {
-  const match = PLAIN_TARGET.exec(sql);
-  if (match?.[1] === undefined) return undefined;
-  return { table: match[1], columns: match[2]?.split(', ') ?? [] };
 }

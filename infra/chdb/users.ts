@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { ImmutableError } from '../../core/errors.ts';
 import { ClickHouseException } from './exception.ts';
-import { identifierOf, isKeyword, tokens } from './lexer.ts';
+import { identifierOf, tokens } from './lexer.ts';
 import type { Statement } from './statement.ts';
 
 /** A user of the server. The engine knows one user only; what each of ours may do are roles of that one. */
@@ -12,6 +12,8 @@ export interface User {
   readOnly: boolean;
   /** Settings each of its queries starts with. */
   settings: Record<string, string | number>;
+  /** Limits of settings, in users.xml. */
+  profile?: string;
   /** How many of its queries run at a time, and how many more may wait. Each user has places of its own, so that nobody's long query delays another's. */
   running: number;
   waiting: number;
@@ -54,6 +56,7 @@ export const USERS: readonly User[] = [
     name: 'analyst',
     grants: ['GRANT SELECT ON immutable.audit_events'],
     readOnly: true,
+    profile: 'analyst',
     settings: { max_execution_time: 60, max_memory_usage: 2048 * MIB },
     running: 2,
     waiting: 16,
@@ -62,7 +65,9 @@ export const USERS: readonly User[] = [
 
 /** The engine's users.xml: our users as roles of its only user, and settings that nobody may change. */
 export function usersXml(): string {
-  const roles = USERS.map(({ name, grants }) => `<${name}><grants>${queries(grants)}</grants></${name}>`);
+  const roles = USERS.map(
+    ({ name, grants }) => `<${name}><grants>${queries([...grants, IN_DEFAULT_DATABASE])}</grants></${name}>`,
+  );
   return `<clickhouse>
   <profiles>
     <default>
@@ -90,6 +95,9 @@ export function usersXml(): string {
 </clickhouse>`;
 }
 
+/** Every session begins in the database `default`, which stays empty. */
+const IN_DEFAULT_DATABASE = 'GRANT SHOW DATABASES ON default.*';
+
 function queries(texts: string[]): string {
   return texts.map((text) => `<query>${text}</query>`).join('');
 }
@@ -108,6 +116,9 @@ const FIXED_SETTINGS = [
   'format_template_resultset',
   'format_avro_schema_registry_url',
 ];
+
+/** Each request has a session of its own, so these change nothing that outlives them: accepted and not run. */
+export const WITHOUT_EFFECT = ['SET', 'USE'];
 
 /** Statements a read-only user may run, by their first word. */
 const READING_VERBS = ['SHOW', 'DESCRIBE', 'DESC', 'EXPLAIN', 'EXISTS'];
@@ -130,35 +141,36 @@ const FORBIDDEN_NAMES = new Set([
   'showcertificate',
 ]);
 
-/** Throws ACCESS_DENIED unless `user` may run such a statement at all; on what, the engine's grants decide. */
-export function checkAllowed(user: User, statement: Statement): void {
+/**
+ * Throws ACCESS_DENIED unless `user` may run such a statement at all; on what, the engine's grants decide.
+ * `parameters` may name a table too (`{name:Identifier}`).
+ */
+export function checkAllowed(user: User, statement: Statement, parameters: Record<string, string>): void {
   if (user.name === 'admin') return;
-  if (statement.kind === 'insert' && !user.readOnly) return;
+  if (statement.kind === 'kill' || (statement.kind === 'insert' && !user.readOnly)) return;
   if (statement.kind !== 'rows' && !(statement.kind === 'command' && isAllowedCommand(user, statement))) {
     throw new ClickHouseException('ACCESS_DENIED', `${user.name}: Not enough privileges for this statement.`);
   }
-  const forbidden = forbiddenName(statement.sql);
+  const forbidden = forbiddenName(statement.sql) ?? Object.values(parameters).find(isForbiddenName);
   if (forbidden !== undefined) {
     throw new ClickHouseException('ACCESS_DENIED', `${user.name}: Not enough privileges to use ${forbidden}.`);
   }
 }
 
 function isAllowedCommand(user: User, { verb }: { verb: string }): boolean {
-  return READING_VERBS.includes(verb) || (verb === 'INSERT' && !user.readOnly);
+  return READING_VERBS.includes(verb) || WITHOUT_EFFECT.includes(verb) || (verb === 'INSERT' && !user.readOnly);
 }
 
 function forbiddenName(sql: string): string | undefined {
   for (const token of tokens(sql)) {
     const name = identifierOf(token);
-    if (name !== undefined && FORBIDDEN_NAMES.has(name)) return name;
+    if (name !== undefined && isForbiddenName(name)) return name;
   }
   return undefined;
 }
 
-/** True for statements that raise the rights of a session, which are nobody's but ours to run. */
-export function changesRights(sql: string): boolean {
-  const [first, second] = tokens(sql);
-  return isKeyword(first, 'EXECUTE') || (isKeyword(first, 'SET') && isKeyword(second, 'ROLE'));
+function isForbiddenName(name: string): boolean {
+  return FORBIDDEN_NAMES.has(name.slice(name.lastIndexOf('.') + 1).replace(/[`"]/g, '').trim().toLowerCase());
 }
 
 /** Passwords by user name. */

@@ -1,5 +1,4 @@
-import { type ClickHouseClient, createClient } from '@clickhouse/client';
-import type { Logger } from '../log.ts';
+import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 
 export type { ClickHouseClient } from '@clickhouse/client';
 
@@ -13,18 +12,20 @@ const IDLE_SOCKET_TTL_MS = 5_000;
  */
 export function connectClickHouse(
   url: string,
-  { maxConnections = 10 }: { log?: Logger; maxConnections?: number } = {},
+  { maxConnections = 10 }: { maxConnections?: number } = {},
 ): ClickHouseClient {
   return createClient({
     url,
     application: 'immutable',
     request_timeout: REQUEST_TIMEOUT_MS,
     max_open_connections: maxConnections,
+    log: { level: ClickHouseLogLevel.OFF }, // Whatever goes wrong is thrown.
     keep_alive: { enabled: true, idle_socket_ttl: IDLE_SOCKET_TTL_MS },
     clickhouse_settings: {
       // An insert must have reached its table when it returns, in one part and under its own
       // deduplication token; newer servers would queue and merge it with others.
       async_insert: 0,
+      min_insert_block_size_bytes: String(1024 ** 3),
       date_time_output_format: 'iso',
       output_format_json_quote_64bit_integers: 0,
     },

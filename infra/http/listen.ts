@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { createServer, isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { ImmutableError } from '../../core/errors.ts';
 
@@ -45,7 +45,7 @@ export function addressText(bytes: Uint8Array): string {
 
 /** The same for the text Node gives. */
 export function plainAddress(text: string): string {
-  return ipaddr.isValid(text) ? normalAddress(ipaddr.parse(text)) : '';
+  return isIP(text) === 0 ? '' : normalAddress(ipaddr.parse(text));
 }
 
 function normalAddress(address: ipaddr.IPv4 | ipaddr.IPv6): string {

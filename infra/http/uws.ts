@@ -106,16 +106,18 @@ function receive(
   const head = readHead(request);
   const reply: Reply = { response, aborted: false, headOnly: head.method === 'HEAD', wake: undefined };
   const admission = exchange.admit(head);
-  if (admission.kind === 'refuse') {
-    response.onAborted(() => {});
-    sendWhole(reply, admission.response, admission.requestId, true, () => {});
-    return;
-  }
-
   work.inFlight += 1;
   const finish = () => {
     work.inFlight -= 1;
   };
+  if (admission.kind === 'refuse') {
+    response.onAborted(() => {
+      reply.aborted = true;
+    });
+    refuse(reply, admission.response, admission.requestId, finish);
+    return;
+  }
+
   const remoteAddress = addressText(new Uint8Array(response.getRemoteAddress()));
   readBody(reply, admission, finish, (body) => {
     const answer = exchange.answer(admission, head, remoteAddress, body);
@@ -125,6 +127,14 @@ function receive(
       send(reply, answer, admission.requestId, exchange.draining, log, finish);
     }
   });
+}
+
+/**
+ * Answers and closes. Not at once: an answer given while the library parses lets it go on to whatever
+ * stands behind this request, although the connection is to close. One that is due makes it close instead.
+ */
+function refuse(reply: Reply, answer: HttpResponse, requestId: string, finish: () => void): void {
+  setImmediate(() => sendWhole(reply, answer, requestId, true, finish));
 }
 
 /** The library's request lives only as long as this call. */
@@ -162,7 +172,7 @@ function readBody(
     length += chunk.byteLength;
     if (length > admission.maxBodyBytes) {
       over = true;
-      sendWhole(reply, tooLargeResponse(admission), admission.requestId, true, finish);
+      refuse(reply, tooLargeResponse(admission), admission.requestId, finish);
       return;
     }
     // The library takes the chunk's memory back when this returns.

@@ -1,4 +1,4 @@
-import { headers, type Msg, type MsgHdrs, type NatsConnection, nuid } from '@nats-io/transport-node';
+import { errors, headers, type Msg, type MsgHdrs, type NatsConnection, nuid } from '@nats-io/transport-node';
 import { connectionState } from './connect.ts';
 import { HEADERS } from './names.ts';
 
@@ -39,29 +39,23 @@ export async function publishBatch(
   messages: readonly BatchMessage[],
   timeoutMs: number,
 ): Promise<BatchOutcome> {
-  requireUsable(messages);
+  requireUsable(messages, nc.info?.max_payload ?? Number.POSITIVE_INFINITY);
   if (!connectionState(nc).connected()) return { kind: 'unknown', reason: 'not connected' };
   const batchId = nuid.next();
-  const commit = messages.length - 1;
   try {
-    for (let index = 0; index < commit; index++) {
-      const message = messages[index];
-      if (message !== undefined) {
-        nc.publish(message.subject, message.payload, { headers: batchHeaders(batchId, index + 1, message) });
-      }
+    for (const [index, message] of messages.slice(0, -1).entries()) {
+      nc.publish(message.subject, message.payload, { headers: batchHeaders(batchId, index + 1, message) });
     }
-    const last = messages[commit];
-    if (last === undefined) throw new RangeError('a batch has at least one message');
-    const commitHeaders = batchHeaders(batchId, messages.length, last);
-    commitHeaders.set(HEADERS.batchCommit, '1');
-    const reply = nc.request(last.subject, last.payload, { headers: commitHeaders, timeout: timeoutMs });
-    return outcomeOf(await answerWhileConnected(nc, reply), messages.length);
+    return outcomeOf(await commit(nc, batchId, messages, timeoutMs), messages.length);
   } catch (error) {
-    return { kind: 'unknown', reason: error instanceof Error ? error.message : String(error) };
+    return withoutAnswer(error);
   }
 }
 
-function requireUsable(messages: readonly BatchMessage[]): void {
+/** More than the headers of a batch message ever take. */
+const HEADER_ROOM_BYTES = 1_024;
+
+function requireUsable(messages: readonly BatchMessage[], maxPayloadBytes: number): void {
   if (messages.length === 0 || messages.length > MAX_BATCH_MESSAGES) {
     throw new RangeError(`a batch has 1 to ${MAX_BATCH_MESSAGES} messages, not ${messages.length}`);
   }
@@ -69,6 +63,24 @@ function requireUsable(messages: readonly BatchMessage[]): void {
   if (new Set(messages.map((message) => message.messageId)).size !== messages.length) {
     throw new RangeError('the message ids of a batch differ from each other');
   }
+  const longest = Math.max(...messages.map((message) => message.payload.length));
+  if (longest + HEADER_ROOM_BYTES > maxPayloadBytes) {
+    throw new RangeError(`a message of ${longest} bytes is more than the server takes`);
+  }
+}
+
+async function commit(
+  nc: NatsConnection,
+  batchId: string,
+  messages: readonly BatchMessage[],
+  timeoutMs: number,
+): Promise<Msg> {
+  const last = messages.at(-1);
+  if (last === undefined) throw new RangeError('a batch has at least one message');
+  const commitHeaders = batchHeaders(batchId, messages.length, last);
+  commitHeaders.set(HEADERS.batchCommit, '1');
+  const reply = nc.request(last.subject, last.payload, { headers: commitHeaders, timeout: timeoutMs });
+  return await answerWhileConnected(nc, reply);
 }
 
 function batchHeaders(batchId: string, sequence: number, message: BatchMessage): MsgHdrs {
@@ -99,7 +111,8 @@ async function answerWhileConnected(nc: NatsConnection, reply: Promise<Msg>): Pr
 /** Error codes of the JetStream API, by what they mean for the caller. */
 const ALREADY_STORED = 10_201;
 const BUSY = new Set([
-  10_211, // 50 batches are open on the stream, or 1,000 on the server
+  10_210, // 50 batches are open on the stream, or 1,000 on the server
+  10_211, // the same of the server's other kind of batch
   10_176, // the server abandoned this batch before its commit arrived: its start fell to the limit above, or a connection broke in between
   10_158, // the same message is being stored right now
   10_167, // the stream takes no more for the moment (its queue is full)
@@ -110,6 +123,20 @@ const FULL = new Set([
   10_047, // the account's or the server's storage limit
   10_023, // insufficient resources
 ]);
+
+function withoutAnswer(error: unknown): BatchOutcome {
+  if (error instanceof errors.RequestError && error.isNoResponders()) {
+    return {
+      kind: 'busy',
+      code: NO_RESPONDERS,
+      reason: 'no JetStream server takes this subject at the moment',
+    };
+  }
+  return { kind: 'unknown', reason: error instanceof Error ? error.message : String(error) };
+}
+
+/** As HTTP's; no server had the message. */
+const NO_RESPONDERS = 503;
 
 interface CommitAnswer {
   error?: { err_code?: number; description?: string };

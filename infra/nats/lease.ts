@@ -36,6 +36,7 @@ interface LeaseRecord {
 
 /** A holder gives up this share of the time-to-live before anybody else may take over. */
 const HOLDER_SHARE = 0.75;
+const RELEASE_MS = 1_000;
 /** How often a holder shows signs of life, and a contender looks, in one time-to-live. */
 const RENEWALS = 5;
 
@@ -70,7 +71,7 @@ async function acquire(options: LeaseOptions, record: LeaseRecord): Promise<Tenu
       if (entry?.revision !== seen?.revision) {
         seen = entry === undefined ? undefined : { revision: entry.revision, sinceMs: performance.now() };
       }
-      if (mayTake(options, entry, seen?.sinceMs)) return await take(options, record, entry);
+      if (mayTake(options, record, entry, seen?.sinceMs)) return await take(options, record, entry);
     } catch (error) {
       // Somebody else was quicker, or the bucket cannot be reached: look again.
       if (isFinal(error)) throw error;
@@ -81,10 +82,13 @@ async function acquire(options: LeaseOptions, record: LeaseRecord): Promise<Tenu
 
 function mayTake(
   options: LeaseOptions,
+  record: LeaseRecord,
   entry: Entry | undefined,
   unchangedSinceMs: number | undefined,
 ): boolean {
   if (entry === undefined || unchangedSinceMs === undefined) return true;
+  // Its own entry: taken a moment ago, and the answer lost.
+  if (tokenOf(entry) === record.token) return true;
   if (options.instance !== undefined && instanceOf(entry) === options.instance) return true;
   return performance.now() - unchangedSinceMs >= options.ttlMs;
 }
@@ -136,8 +140,9 @@ function keep(options: LeaseOptions, record: LeaseRecord, first: Tenure): Lease 
     release: async () => {
       if (ended) return;
       end();
-      // Best effort: a successor who is not told waits for the time-to-live.
-      await options.bucket.delete(options.key, tenure.revision).catch(() => {});
+      // Best effort, and not for long: a successor who is not told waits for the time-to-live.
+      const told = options.bucket.delete(options.key, tenure.revision).catch(() => {});
+      await Promise.race([told, delay(RELEASE_MS)]);
     },
   };
 }

@@ -13,6 +13,13 @@ const run = promisify(execFile);
 /** Well above a message of EVENTS (512 KiB) with its headers. */
 const MAX_PAYLOAD_BYTES = 2 * 1024 * 1024;
 
+/**
+ * The streams' own limits add up to less than the store limit. The server compares each single change of a
+ * limit with what the others reserve at that moment, so it needs room to take a lower one at all.
+ */
+const STORE_HEADROOM = 8;
+const DEFAULT_STORE_LIMIT_BYTES = 64 * 1024 ** 3;
+
 export interface NatsServerBinary {
   path: string;
   /** `x.y.z` */
@@ -99,7 +106,7 @@ export function natsServerConfig(options: {
       store_dir: options.storeDir,
       sync_interval: 'always',
       max_memory_store: 64 * 1024 * 1024,
-      ...(options.storeLimitBytes === undefined ? {} : { max_file_store: options.storeLimitBytes }),
+      max_file_store: STORE_HEADROOM * (options.storeLimitBytes ?? DEFAULT_STORE_LIMIT_BYTES),
     },
     ...(options.logFile === undefined
       ? {}

@@ -79,10 +79,10 @@ export function wantedStreams(options: { replicas: number; storeLimitBytes: numb
 }
 
 /**
- * Makes every stream and bucket, or brings an existing one to these settings; never recreates one and
- * never takes a limit below what is stored. Reads the configuration back, because an older server
- * accepts settings it does not know and ignores them. Safe to call from several processes at once.
- * Throws `misconfigured` when the server cannot give what is needed.
+ * Makes every stream and bucket, or brings an existing one to these settings; never recreates one. A limit
+ * below what EVENTS holds drops nothing: it refuses until there is room again. Reads the configuration
+ * back, because an older server accepts settings it does not know and ignores them. Safe to call from
+ * several processes at once. Throws `misconfigured` when the server cannot give what is needed.
  */
 export async function ensureStreams(
   nc: NatsConnection,
@@ -104,7 +104,7 @@ export async function streamEpoch(nc: NatsConnection): Promise<string> {
 async function ensureStream(manager: JetStreamManager, wanted: WantedStream): Promise<StreamInfo> {
   const existing = (await findStream(manager, wanted.name)) ?? (await createStream(manager, wanted));
   if (wanted.name === STREAM_EVENTS) epochOf(existing);
-  const changes = differences(keepingWhatIsStored(wanted, existing), existing.config);
+  const changes = differences(wanted, existing.config);
   if (changes.length === 0) return existing;
   const updated = Object.fromEntries(changes.map((setting) => [setting, wanted[setting]]));
   return await explained(wanted.name, () => manager.streams.update(wanted.name, updated));
@@ -133,12 +133,6 @@ async function createStream(manager: JetStreamManager, wanted: WantedStream): Pr
 
 const STREAM_NOT_FOUND = 10_059;
 
-/** The server would drop the oldest messages to reach a lower limit, whatever the discard policy says. */
-function keepingWhatIsStored(wanted: WantedStream, existing: StreamInfo): WantedStream {
-  if (wanted.discard !== DiscardPolicy.New) return wanted;
-  return { ...wanted, max_bytes: Math.max(wanted.max_bytes, existing.state.bytes) };
-}
-
 function epochOf(info: StreamInfo): string {
   const epoch = info.config.metadata?.[METADATA_EPOCH];
   if (epoch === undefined || !/^[0-9a-f]{16}$/.test(epoch)) {
@@ -159,7 +153,7 @@ function refuseIgnoredSettings(
   actual: StreamConfig,
   serverVersion: string | undefined,
 ): void {
-  const ignored = differences(wanted, actual).filter((setting) => setting !== 'max_bytes');
+  const ignored = differences(wanted, actual);
   if (ignored.length === 0) return;
   throw new ImmutableError(
     'misconfigured',

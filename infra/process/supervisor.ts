@@ -7,6 +7,8 @@ const FIRST_RESTART_MS = 100;
 const LONGEST_RESTART_MS = 10_000;
 /** A life as long as this ends a row of early deaths. */
 const HEALTHY_AFTER_MS = 30_000;
+/** A child that never served has nothing to drain. */
+const GIVE_UP_MS = 500;
 /** This many early deaths in a row are worth telling the operator about. */
 const KEEPS_DYING = 3;
 
@@ -26,6 +28,8 @@ export interface SuperviseOptions {
   onLife?(pid: number | undefined): void;
   /** Sentences for whoever looks at the terminal. */
   tell?(sentence: string): void;
+  /** Gives up the wait for the first life to become ready. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -88,12 +92,16 @@ export async function supervise(spec: ChildSpec, options: SuperviseOptions): Pro
   }
 
   const first = await begin();
+  const giveUp = () => void first.stop(GIVE_UP_MS);
+  options.signal?.addEventListener('abort', giveUp, { once: true });
   try {
     await first.untilReady();
   } catch (error) {
     stopping.abort();
-    await first.stop(0);
+    await first.stop(GIVE_UP_MS);
     throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', giveUp);
   }
   const kept = keepAlive(first);
 

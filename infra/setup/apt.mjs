@@ -78,7 +78,7 @@ export function archiveOf(targets, codename) {
   for (const line of targets.split('\n')) {
     const [uri, release, , signedBy] = line.split('|');
     // apt leaves a field it knows nothing about as it is.
-    if (release === codename && uri !== undefined)
+    if (codename !== undefined && release === codename)
       return { uri, signedBy: signedBy?.startsWith('/') ? signedBy : undefined };
   }
   return undefined;

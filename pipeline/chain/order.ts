@@ -79,7 +79,10 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
   }
 
   async function untilTaken(): Promise<void> {
-    const timer = setTimeout(() => end('nothing was taken for long'), options.longestPauseMs ?? LONGEST_PAUSE_MS);
+    const timer = setTimeout(
+      () => end('nothing was taken for long'),
+      options.longestPauseMs ?? LONGEST_PAUSE_MS,
+    );
     while (bytes >= runBytes && ended === undefined) {
       await new Promise<void>((resolve) => {
         taken = resolve;

@@ -76,23 +76,28 @@ export function createWriter(options: WriterOptions): Writer {
 
   async function look(): Promise<StoredEnd> {
     const atMs = nowMs();
-    const end = await untilAnswered(() => options.store.highestPosition(options.source.partition), options, timing);
+    const end = await untilAnswered(
+      () => options.store.highestPosition(options.source.partition),
+      options,
+      timing,
+    );
     lastLook = { clockMicros: end.clockMicros, atMs };
     return end;
   }
 
   /** The store's clock when the partition was last seen to end right before the batch; undefined if it has the batch. */
   async function stampFor(batch: Batch): Promise<Micros | undefined> {
-    if (lastLook !== undefined && nowMs() - lastLook.atMs < timing.lookBeforeInsertMs) return lastLook.clockMicros;
+    if (lastLook !== undefined && nowMs() - lastLook.atMs < timing.lookBeforeInsertMs)
+      return lastLook.clockMicros;
     const end = await look();
-    return isStored(batch, end) ? undefined : end.clockMicros;
+    return isStored(options.source, batch, end) ? undefined : end.clockMicros;
   }
 
   async function wasDropped(batch: Batch): Promise<boolean> {
     const until = nowMs() + timing.droppedTokenMs;
     while (nowMs() < until) {
       await delay(timing.lookAgainMs, undefined, { signal: options.signal });
-      if (isStored(batch, await look())) return false;
+      if (isStored(options.source, batch, await look())) return false;
     }
     return true;
   }
@@ -106,7 +111,7 @@ export function createWriter(options: WriterOptions): Writer {
       const outcome = await options.store.insert(options.source, batch.rows, token, stamp);
       options.signal.throwIfAborted();
       const end = await look();
-      if (isStored(batch, end)) return;
+      if (isStored(options.source, batch, end)) return;
       if (outcome.kind === 'answered') {
         if (!(await wasDropped(batch))) return;
         options.onDroppedToken?.(token);
@@ -134,11 +139,12 @@ export function lastPosition(batch: Batch): Position {
 }
 
 /** Whether the partition ends with the batch; `fenced` unless it does or ends right before it. */
-function isStored(batch: Batch, end: StoredEnd): boolean {
-  const highest = end.highest ?? BEFORE_ALL;
+function isStored(source: Source, batch: Batch, end: StoredEnd): boolean {
+  const highest = end.highest ?? { ...BEFORE_ALL, epoch: source.epoch };
   const last = lastPosition(batch);
-  if (samePosition(highest, last)) return true;
-  if (samePosition(highest, batch.after)) return false;
+  const isSameStream = highest.epoch === source.epoch;
+  if (isSameStream && samePosition(highest, last)) return true;
+  if (isSameStream && samePosition(highest, batch.after)) return false;
   throw new ImmutableError('fenced', 'Another process stores events of this partition.', {
     details: {
       before: positionText(batch.after),

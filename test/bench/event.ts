@@ -1,3 +1,5 @@
+import { type EventInput, parseEvent } from '../../core/event.ts';
+
 /** Size of the event all figures speak of: this many bytes of JSON in the request. */
 export const EVENT_BYTES = 400;
 
@@ -28,4 +30,11 @@ export function documentEvent(variant: number): string {
     metadata: { department: 'finance', page_count: 10 + (n % 90), confidential: true },
     targets: [{ type: 'folder', id: `fld_${digits}` }],
   });
+}
+
+/** The same, as the edge understands it. */
+export function documentEventInput(variant: number): EventInput {
+  const parsed = parseEvent(JSON.parse(documentEvent(variant)), Date.now() * 1000);
+  if (!parsed.ok) throw new Error(`the event is refused: ${JSON.stringify(parsed.violations)}`);
+  return parsed.event;
 }

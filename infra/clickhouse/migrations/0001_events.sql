@@ -37,19 +37,33 @@ CREATE TABLE IF NOT EXISTS immutable.events
     `idempotency_key` String MATERIALIZED simpleJSONExtractString(body, 'idempotency_key') CODEC(ZSTD(1)),
     `version` Nullable(Int32) MATERIALIZED if(simpleJSONHas(body, 'version'), toInt32(simpleJSONExtractInt(body, 'version')), NULL),
 
-    -- Derived from private, whose metadata may hold any names: parsed, once for all columns.
-    `actor_name` String MATERIALIZED JSONExtractString(private, 'actor_name') CODEC(ZSTD(1)),
-    `resource_name` String MATERIALIZED JSONExtractString(private, 'resource_name') CODEC(ZSTD(1)),
-    `ip_address` String MATERIALIZED JSONExtractString(private, 'ip_address') CODEC(ZSTD(1)),
-    `ip_city` LowCardinality(String) MATERIALIZED JSONExtractString(private, 'ip_city'),
-    `user_agent` String MATERIALIZED JSONExtractString(private, 'user_agent') CODEC(ZSTD(1)),
-    `target_types` Array(String) MATERIALIZED arrayMap(target -> JSONExtractString(target, 'type'), JSONExtractArrayRaw(private, 'targets')),
-    `target_ids` Array(String) MATERIALIZED arrayMap(target -> JSONExtractString(target, 'id'), JSONExtractArrayRaw(private, 'targets')),
+    -- Derived from private, whose metadata may hold any names. Parsed once: the expression is the same in
+    -- every column, and ClickHouse computes it once a row.
+    `actor_name` String MATERIALIZED JSONExtract(private, 'Tuple(actor_name String, ip_address String, ip_city String, resource_name String, targets Array(Tuple(id String, type String)), user_agent String)').actor_name CODEC(ZSTD(1)),
+    `resource_name` String MATERIALIZED JSONExtract(private, 'Tuple(actor_name String, ip_address String, ip_city String, resource_name String, targets Array(Tuple(id String, type String)), user_agent String)').resource_name CODEC(ZSTD(1)),
+    `ip_address` String MATERIALIZED JSONExtract(private, 'Tuple(actor_name String, ip_address String, ip_city String, resource_name String, targets Array(Tuple(id String, type String)), user_agent String)').ip_address CODEC(ZSTD(1)),
+    `ip_city` LowCardinality(String) MATERIALIZED JSONExtract(private, 'Tuple(actor_name String, ip_address String, ip_city String, resource_name String, targets Array(Tuple(id String, type String)), user_agent String)').ip_city,
+    `user_agent` String MATERIALIZED JSONExtract(private, 'Tuple(actor_name String, ip_address String, ip_city String, resource_name String, targets Array(Tuple(id String, type String)), user_agent String)').user_agent CODEC(ZSTD(1)),
+    `target_types` Array(String) MATERIALIZED JSONExtract(private, 'Tuple(actor_name String, ip_address String, ip_city String, resource_name String, targets Array(Tuple(id String, type String)), user_agent String)').targets.type CODEC(ZSTD(1)),
+    `target_ids` Array(String) MATERIALIZED JSONExtract(private, 'Tuple(actor_name String, ip_address String, ip_city String, resource_name String, targets Array(Tuple(id String, type String)), user_agent String)').targets.id CODEC(ZSTD(1)),
     `search_text` String MATERIALIZED lowerUTF8(concat(
-        JSONExtractString(private, 'actor_name'), '\n',
+        JSONExtract(private, 'Tuple(actor_name String, ip_address String, ip_city String, resource_name String, targets Array(Tuple(id String, type String)), user_agent String)').actor_name, '\n',
         simpleJSONExtractString(body, 'action'), '\n',
-        JSONExtractString(private, 'resource_name'), '\n',
+        JSONExtract(private, 'Tuple(actor_name String, ip_address String, ip_city String, resource_name String, targets Array(Tuple(id String, type String)), user_agent String)').resource_name, '\n',
         JSONExtractRaw(private, 'metadata'))) CODEC(ZSTD(1)),
+
+    INDEX id_index id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX actor_id_index actor_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX action_index action TYPE set(256) GRANULARITY 1,
+    INDEX resource_index resource TYPE set(256) GRANULARITY 1,
+    INDEX resource_id_index resource_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX tenant_id_index tenant_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX session_id_index session_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX target_ids_index target_ids TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX search_text_index search_text TYPE text(tokenizer = ngrams(3)),
+
+    -- The highest position of a partition, from a few rows a part.
+    PROJECTION positions (SELECT partition, stream_epoch, max((stream_seq, stream_index)) GROUP BY partition, stream_epoch),
 
     -- Both processes that believe they hold a partition compute the same rows; a row older than the
     -- deduplication window could land a second time, so none that old is let in.

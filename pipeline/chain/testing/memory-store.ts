@@ -70,7 +70,11 @@ export function memoryStore(): MemoryStore {
     }
     const isNew = !tokens.includes(token);
     tokens.push(token);
-    if (isNew && !dropping) store.put(source, wanted.map((row) => ({ ...row, chainedAtMicros })));
+    if (isNew && !dropping)
+      store.put(
+        source,
+        wanted.map((row) => ({ ...row, chainedAtMicros })),
+      );
     dropping = false;
     return { kind: 'answered' };
   }
@@ -147,7 +151,8 @@ export function memoryStore(): MemoryStore {
     positionOf: (partition, workspaceId, seq) =>
       performed(
         'positionOf',
-        () => ofPartition(partition).find((row) => row.workspaceId === workspaceId && row.seq === seq)?.position,
+        () =>
+          ofPartition(partition).find((row) => row.workspaceId === workspaceId && row.seq === seq)?.position,
       ),
     firstPositionSince: (partition, chainedAtMicros) =>
       performed(

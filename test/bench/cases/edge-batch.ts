@@ -15,7 +15,7 @@ export const edgeBatch: BenchCase = {
   about: `${BATCH_SIZE} events a request over ${CONNECTIONS} connections, each answered after fsync`,
   async run({ seconds, progress, log }) {
     const product = await withStack({ progress, log }, async (stack) => {
-      const [workspace] = await stack.workspaces(1);
+      const workspace = await stack.workspace();
       progress(`${CONNECTIONS} connections for ${seconds} s`);
       return await runLoad({
         ...stack.address,

@@ -17,7 +17,7 @@ export const edgeSingle: BenchCase = {
   async run({ seconds, progress, log }) {
     const measureMs = seconds * 1000;
     const product = await withStack({ progress, log }, async (stack) => {
-      const [workspace] = await stack.workspaces(1);
+      const workspace = await stack.workspace();
       const plan: LoadPlan = { ...LOAD, ...stack.address, apiKeys: [workspace.apiKey], measureMs };
       progress(`${plan.connections} connections for ${seconds} s`);
       return await runLoad(plan);

@@ -15,7 +15,8 @@ export const verify: BenchCase = {
   async run({ full, progress, log }) {
     const events = full ? FULL_EVENTS : SHORT_EVENTS;
     return await withStack({ progress, log }, async (stack) => {
-      const [workspace] = await stack.workspaces(1);
+      const workspace = await stack.workspace();
+      progress(`making a chain of ${amount(events)} events`);
       await stack.seed(workspace, events);
       progress(`verifying ${amount(events)} events, ${ROUNDS} times`);
       const verifyMs = await median(ROUNDS, () => timeOf(() => verifyAll(stack, workspace, events)));

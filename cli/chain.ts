@@ -1,0 +1,30 @@
+import { openBucket } from '../infra/nats/kv.ts';
+import { BUCKETS } from '../infra/nats/names.ts';
+import { startChain } from '../pipeline/chain/start.ts';
+import { connectStores } from './connect.ts';
+import type { ProcessContext, RunningRole } from './process.ts';
+
+/** The chain stage: orders what was accepted, extends the chains, stores it. */
+export async function startRole(context: ProcessContext): Promise<RunningRole> {
+  const { config, log, metrics, lifecycle } = context;
+  const { nc, clickhouse, install, missing } = await connectStores(context, 'chain');
+  const chain = startChain({
+    nc,
+    clickhouse,
+    buckets: {
+      leases: await openBucket(nc, BUCKETS.leases),
+      alarms: await openBucket(nc, BUCKETS.alarms),
+      floors: await openBucket(nc, BUCKETS.floors),
+    },
+    log,
+    metrics,
+    partitions: install.partitions,
+    operatorWorkspaceId: install.operator_workspace_id,
+    instance: config.instanceId,
+  });
+  lifecycle.onStop('chain', () => chain.stop());
+  return {
+    routes: [],
+    ready: () => [...missing(), ...(chain.ready() ? [] : ['A partition is being started.'])],
+  };
+}

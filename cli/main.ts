@@ -1,0 +1,179 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { createTerminal, describeFailure, failureAsJson } from './terminal.ts';
+
+/** 0 done · 1 failed · 2 wrong usage. */
+const FAILED = 1;
+const WRONG_USAGE = 2;
+
+const terminal = createTerminal();
+
+/** Commands load what they need when they run: a role must not carry what only another one uses. */
+function program(): Command {
+  const root = new Command('immutable')
+    .description('Audit log: events over HTTP, a hash chain per workspace, provable to anyone.')
+    .version(version(), '--version', 'print the version')
+    .helpOption('-h, --help', 'show this')
+    .helpCommand(false)
+    .addHelpText(
+      'after',
+      '\nSettings are environment variables (IMMUTABLE_…), or a file that IMMUTABLE_CONFIG names; see docs/operations.md.\nExit codes: 0 done, 1 failed, 2 wrong usage.',
+    )
+    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : WRONG_USAGE));
+
+  root.commandsGroup('Run:');
+  root
+    .command('up')
+    .description('everything on this machine, embedded NATS and ClickHouse included, until Ctrl-C')
+    .option('--json', 'print the credentials as JSON when ready')
+    .action(async (options: { json?: true }) => {
+      const { up } = await import('./up.ts');
+      await up(await config(), terminal, { json: options.json ?? false });
+    });
+  for (const [name, description] of ROLES) {
+    root
+      .command(name)
+      .description(description)
+      .action(() => runRole(name));
+  }
+  root
+    .command('migrate')
+    .description('make or update tables and streams (IMMUTABLE_CLICKHOUSE_ADMIN_URL, IMMUTABLE_NATS_URL)')
+    .option('--json', 'print the result as JSON')
+    .action(async (options: { json?: true }) => {
+      const { migrateStores } = await import('./manage.ts');
+      await migrateStores(await config(), terminal, { json: options.json ?? false });
+    });
+
+  root.commandsGroup('Manage:');
+  addWorkspaceCommands(root);
+  addKeyCommands(root);
+
+  root.commandsGroup('Try:');
+  root
+    .command('demo')
+    .description('send realistic events: deployments, configuration changes, secret rotations, incidents')
+    .option('--events <number>', 'how many', wholeNumber, 3_000)
+    .option('--url <url>', 'where the API is (default: the running stack)')
+    .option('--key <api key>', 'of the workspace that gets them (default: of the running stack)')
+    .option('--json', 'print the summary as JSON')
+    .action(async (options: { events: number; url?: string; key?: string; json?: true }) => {
+      const { demo } = await import('./demo.ts');
+      await demo(await config(), terminal, { ...options, json: options.json ?? false });
+    });
+  return root;
+}
+
+const ROLES = [
+  ['serve', 'ingest and query on one port'],
+  ['ingest', 'accept events: POST /api/v1/events, /api/v1/events/batch'],
+  ['query', 'answer: GET /api/v1/events, /api/v1/verify'],
+  ['chain', 'order accepted events, extend the chains, store them'],
+  ['chdb', 'the embedded ClickHouse (started by "up")'],
+] as const;
+type Role = (typeof ROLES)[number][0];
+
+async function runRole(name: Role): Promise<void> {
+  if (name === 'chdb') {
+    const { runChdb } = await import('../infra/chdb/main.ts');
+    return await runChdb();
+  }
+  const { runProcess } = await import('./process.ts');
+  const { startRole } = name === 'chain' ? await import('./chain.ts') : await import('./serve.ts');
+  await runProcess(name, await config(), (context) => startRole(context, name));
+}
+
+function addWorkspaceCommands(root: Command): void {
+  const workspace = root.command('workspace').description('make and list workspaces');
+  workspace
+    .command('create <name>')
+    .description('make a workspace and a key for it, which is shown once')
+    .option('--json', 'print it as JSON')
+    .action(async (name: string, options: { json?: true }) => {
+      const { createWorkspaceCommand } = await import('./manage.ts');
+      await createWorkspaceCommand(await config(), terminal, { name, json: options.json ?? false });
+    });
+  workspace
+    .command('list')
+    .description('all workspaces, oldest first')
+    .option('--json', 'print them as JSON')
+    .action(async (options: { json?: true }) => {
+      const { listWorkspacesCommand } = await import('./manage.ts');
+      await listWorkspacesCommand(await config(), terminal, { json: options.json ?? false });
+    });
+}
+
+function addKeyCommands(root: Command): void {
+  const key = root.command('key').description('make, list and revoke API keys');
+  key
+    .command('create <workspace>')
+    .description('make a key, which is shown once')
+    .option('--scope <scope...>', 'ingest, read, manage', ['ingest', 'read'])
+    .option('--label <text>', 'what it is for', '')
+    .option('--expires <time>', 'when it ends by itself, such as 2027-01-31T00:00:00Z')
+    .option('--json', 'print it as JSON')
+    .action(
+      async (
+        workspace: string,
+        options: { scope: string[]; label: string; expires?: string; json?: true },
+      ) => {
+        const { createKeyCommand } = await import('./manage.ts');
+        await createKeyCommand(await config(), terminal, {
+          ...options,
+          workspace,
+          json: options.json ?? false,
+        });
+      },
+    );
+  key
+    .command('list [workspace]')
+    .description('all keys, or those of one workspace; never their tokens')
+    .option('--json', 'print them as JSON')
+    .action(async (workspace: string | undefined, options: { json?: true }) => {
+      const { listKeysCommand } = await import('./manage.ts');
+      await listKeysCommand(await config(), terminal, { workspace, json: options.json ?? false });
+    });
+  key
+    .command('revoke <id>')
+    .description('end a key, on every edge within a second')
+    .option('--json', 'print it as JSON')
+    .action(async (id: string, options: { json?: true }) => {
+      const { revokeKeyCommand } = await import('./manage.ts');
+      await revokeKeyCommand(await config(), terminal, { id, json: options.json ?? false });
+    });
+}
+
+async function config() {
+  const { loadConfig } = await import('../infra/config.ts');
+  return loadConfig();
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number > 0) return number;
+  terminal.say(`error: "${text}" is not a whole number above 0`);
+  process.exit(WRONG_USAGE);
+}
+
+/** From package.json, which is above this file in the sources and in `dist`. */
+function version(): string {
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      return String(JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')).version);
+    } catch {
+      // One folder further up.
+    }
+  }
+  return 'unknown';
+}
+
+try {
+  await program().parseAsync();
+  // What is left open (an idle socket, a timer of a library) must not keep a finished command alive.
+  process.exit(0);
+} catch (error) {
+  const debugging = ['debug', 'trace'].includes(process.env.IMMUTABLE_LOG_LEVEL ?? '');
+  terminal.say(process.argv.includes('--json') ? failureAsJson(error) : describeFailure(error, debugging));
+  process.exit(FAILED);
+}

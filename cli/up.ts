@@ -1,0 +1,168 @@
+import { join } from 'node:path';
+import type { Install } from '../control/install.ts';
+import type { Config } from '../infra/config.ts';
+import { createLifecycle, untilAskedToStop } from '../infra/lifecycle.ts';
+import { createLogger, toFile } from '../infra/log.ts';
+import { connectNats } from '../infra/nats/connect.ts';
+import { banner } from './banner.ts';
+import { type Children, createChildren, endOrphans, roleSpec } from './children.ts';
+import { readCredentials } from './credentials.ts';
+import { type DataDir, prepareDataDir } from './data-dir.ts';
+import {
+  type ClickHouseAccess,
+  externalClickHouse,
+  externalNats,
+  type NatsAccess,
+  startEmbeddedClickHouse,
+  startEmbeddedNats,
+} from './embedded.ts';
+import { establishFirstKeys, type FirstKeys } from './first-keys.ts';
+import { freePort, requirePort } from './ports.ts';
+import { claimRunFile, type RunFile } from './run-file.ts';
+import { readOrMakeSecrets, type Secrets } from './secrets.ts';
+import { type ControlBuckets, prepareClickHouse, prepareNats } from './stores.ts';
+import type { Terminal } from './terminal.ts';
+
+/**
+ * The whole product on one machine, until it is asked to stop: NATS, ClickHouse and every role as
+ * children of this process. Throws with everything it started ended again.
+ */
+export async function up(config: Config, terminal: Terminal, options: { json: boolean }): Promise<void> {
+  const stopping = new AbortController();
+  const asked = untilAskedToStop().then((why) => stopping.abort(new Error(why)));
+  const directory = prepareDataDir(config.dataDir);
+  const log = createLogger('up', config.logLevel, toFile(join(directory.logs, 'up.log')));
+  const lifecycle = createLifecycle(log);
+  try {
+    const run = await claimRunFile(directory.runFile);
+    lifecycle.onStop('run file', () => run.release());
+    const children = createChildren({
+      run,
+      lifecycle,
+      log,
+      logsFolder: directory.logs,
+      tell: terminal.say,
+      signal: stopping.signal,
+    });
+    const first = await start({ config, directory, run, children, terminal });
+    terminal.result(options.json ? JSON.stringify(first.credentials) : banner(first, directory));
+    await asked;
+    run.update({ state: 'draining' });
+  } catch (error) {
+    if (!stopping.signal.aborted) throw error;
+  } finally {
+    if (stopping.signal.aborted) terminal.say('Draining…');
+    await lifecycle.stop();
+  }
+  terminal.say('Stopped.');
+}
+
+interface Start {
+  config: Config;
+  directory: DataDir;
+  run: RunFile;
+  children: Children;
+  terminal: Terminal;
+}
+
+async function start({ config, directory, run, children, terminal }: Start): Promise<FirstKeys> {
+  const { step } = terminal;
+  const written = readCredentials(directory.credentialsFile);
+  const secrets = readOrMakeSecrets(directory.keys);
+  if (run.orphans.length > 0) {
+    await step('ending what an interrupted run left behind', () => endOrphans(run.orphans));
+  }
+  run.update({ children: {} });
+  const port = await requirePort(config.host, config.port, 'IMMUTABLE_PORT');
+  if (config.clickhouseUrl === undefined) {
+    await requirePort('127.0.0.1', config.clickhousePort, 'IMMUTABLE_CLICKHOUSE_PORT');
+  }
+
+  const nats =
+    config.natsUrl === undefined
+      ? await step('NATS server', () => startEmbeddedNats(config, directory, secrets, children))
+      : await externalNats(config, config.natsUrl);
+  const clickhouse =
+    config.clickhouseUrl === undefined
+      ? await step('ClickHouse', () => startEmbeddedClickHouse(config, directory, secrets, children))
+      : externalClickHouse(config, config.clickhouseUrl);
+  run.update({
+    base_url: baseUrl(config, port),
+    nats_url: nats.url,
+    nats_monitor_url: nats.monitorUrls?.join(',') ?? null,
+    clickhouse_admin_url: clickhouse.adminUrl,
+  });
+
+  await step('tables', () => prepareClickHouse(clickhouse.adminUrl, clickhouse.kind));
+  const first = await step('streams, workspace and keys', () =>
+    withBuckets(config, nats, (buckets, install) =>
+      establishFirstKeys(buckets, install, directory.credentialsFile, written, {
+        base_url: baseUrl(config, port),
+        clickhouse: clickhouse.shown,
+      }),
+    ),
+  );
+  const health = await startRoles({ config, secrets, nats, clickhouse, port, children, terminal });
+  run.update({ state: 'ready', health });
+  return first;
+}
+
+async function withBuckets<T>(
+  config: Config,
+  nats: NatsAccess,
+  use: (buckets: ControlBuckets, install: Install) => Promise<T>,
+): Promise<T> {
+  const log = createLogger('up', 'silent');
+  const nc = await connectNats({ url: nats.url, name: 'immutable up', log });
+  try {
+    const { buckets, install } = await prepareNats(nc, config, nats.storeLimitBytes);
+    return await use(buckets, install);
+  } finally {
+    await nc.close();
+  }
+}
+
+/** Roles in the order in which an event passes them last: what accepts events starts when all else runs. */
+async function startRoles(options: {
+  config: Config;
+  secrets: Secrets;
+  nats: NatsAccess;
+  clickhouse: ClickHouseAccess;
+  port: number;
+  children: Children;
+  terminal: Terminal;
+}): Promise<Record<string, string>> {
+  const { config, secrets, nats, clickhouse, port, children, terminal } = options;
+  const common = {
+    ...nats.env,
+    ...(config.instanceId === undefined ? { IMMUTABLE_INSTANCE_ID: secrets.instanceId } : {}),
+  };
+  const roles = [
+    { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv } },
+    {
+      role: 'serve',
+      title: 'API',
+      env: {
+        ...common,
+        ...clickhouse.readerEnv,
+        ...(config.secretKey === undefined ? { IMMUTABLE_SECRET_KEY_FILE: secrets.secretKeyFile } : {}),
+        IMMUTABLE_PORT: String(port),
+      },
+    },
+  ];
+  const health: Record<string, string> = {};
+  for (const { role, title, env } of roles) {
+    const healthPort = await freePort();
+    await terminal.step(title, () => children.start(roleSpec(role, healthPort, env)));
+    health[role] = `http://127.0.0.1:${healthPort}`;
+  }
+  return health;
+}
+
+/** Where this machine reaches the API. */
+function baseUrl(config: Config, port: number): string {
+  const scheme = config.tlsCert === undefined ? 'http' : 'https';
+  const everyAddress = config.host === '0.0.0.0' || config.host === '::';
+  const host = everyAddress ? '127.0.0.1' : config.host;
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

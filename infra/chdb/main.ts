@@ -1,0 +1,37 @@
+import { z } from 'zod';
+import { ImmutableError } from '../../core/errors.ts';
+import { createLifecycle, untilAskedToStop } from '../lifecycle.ts';
+import { createLogger } from '../log.ts';
+import { startChdbServer } from './server.ts';
+import { CHDB_ENVIRONMENT } from './spec.ts';
+import { readPasswords } from './users.ts';
+
+const environment = z.object({
+  [CHDB_ENVIRONMENT.path]: z.string().min(1),
+  [CHDB_ENVIRONMENT.host]: z.string().min(1).default('127.0.0.1'),
+  [CHDB_ENVIRONMENT.port]: z.coerce.number().int().min(0).max(65_535),
+  [CHDB_ENVIRONMENT.passwordsFile]: z.string().min(1),
+  IMMUTABLE_LOG_LEVEL: z.string().default('info'),
+});
+
+/** The `chdb` role: serves until it is asked to stop. */
+export async function runChdb(env: NodeJS.ProcessEnv = process.env): Promise<void> {
+  const parsed = environment.safeParse(env);
+  if (!parsed.success) {
+    const names = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
+    throw new ImmutableError('misconfigured', `The embedded ClickHouse cannot start: ${names}`);
+  }
+  const settings = parsed.data;
+  const log = createLogger('chdb', settings.IMMUTABLE_LOG_LEVEL);
+  const lifecycle = createLifecycle(log);
+  const server = await startChdbServer({
+    path: settings[CHDB_ENVIRONMENT.path],
+    host: settings[CHDB_ENVIRONMENT.host],
+    port: settings[CHDB_ENVIRONMENT.port],
+    users: readPasswords(settings[CHDB_ENVIRONMENT.passwordsFile]),
+    log,
+  });
+  lifecycle.onStop('clickhouse', () => server.close());
+  log.info({ reason: await untilAskedToStop() }, 'stopping');
+  await lifecycle.stop();
+}

@@ -1,0 +1,49 @@
+import { join } from 'node:path';
+import type { ChildSpec } from '../process/spec.ts';
+import { USERS } from './users.ts';
+
+/** How `chdbSpec` tells the process what to serve. */
+export const CHDB_ENVIRONMENT = {
+  path: 'IMMUTABLE_CHDB_PATH',
+  host: 'IMMUTABLE_CHDB_HOST',
+  port: 'IMMUTABLE_CHDB_PORT',
+  passwordsFile: 'IMMUTABLE_CHDB_PASSWORDS_FILE',
+} as const;
+
+/** Threads beside those that run queries: files, look-ups, compression. */
+const OTHER_THREADS = 8;
+
+/**
+ * The embedded ClickHouse as a child process: `node <program> chdb`, by default the built command line.
+ * `passwordsFile` holds `{"admin":"…","writer":"…","reader":"…","analyst":"…"}`, mode 0600.
+ */
+export function chdbSpec(options: {
+  path: string;
+  port: number;
+  passwordsFile: string;
+  host?: string;
+  program?: string[];
+}): ChildSpec {
+  const host = options.host ?? '127.0.0.1';
+  const running = USERS.reduce((sum, user) => sum + user.running, 0);
+  return {
+    name: 'clickhouse',
+    command: process.execPath,
+    args: options.program ?? [join(import.meta.dirname, '..', '..', 'cli', 'main.js'), 'chdb'],
+    env: {
+      UV_THREADPOOL_SIZE: String(running + OTHER_THREADS),
+      [CHDB_ENVIRONMENT.path]: options.path,
+      [CHDB_ENVIRONMENT.host]: host,
+      [CHDB_ENVIRONMENT.port]: String(options.port),
+      [CHDB_ENVIRONMENT.passwordsFile]: options.passwordsFile,
+    },
+    ready: () => answersPing(`http://${host}:${options.port}/ping`),
+    readyTimeoutMs: 60_000,
+    stopTimeoutMs: 9_000,
+  };
+}
+
+async function answersPing(url: string): Promise<boolean> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+  return response.ok;
+}

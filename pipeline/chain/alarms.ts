@@ -1,0 +1,36 @@
+import { formatTimestamp } from '../../core/time.ts';
+import type { Bucket } from '../../infra/nats/kv.ts';
+
+/**
+ * Alarms stand in a KV bucket until what they tell of is mended, so that every process sees them.
+ * While `partition.<n>` is there nothing of that partition is chained, and edges refuse its events.
+ */
+export const ALARM_KEYS = {
+  partitionStopped: (partition: number) => `partition.${partition}`,
+  quarantined: (partition: number) => `quarantine.${partition}`,
+  messagesLost: 'events.lost',
+} as const;
+
+export interface Alarm {
+  /** One sentence. */
+  message: string;
+  /** What the operator should do. */
+  next_step: string;
+  details: Record<string, unknown>;
+  /** RFC 3339. */
+  raised_at: string;
+}
+
+export async function raiseAlarm(
+  bucket: Bucket,
+  key: string,
+  alarm: Omit<Alarm, 'raised_at'>,
+  nowMs: number = Date.now(),
+): Promise<void> {
+  const record: Alarm = { ...alarm, raised_at: formatTimestamp(nowMs * 1000) };
+  await bucket.put(key, record);
+}
+
+export async function clearAlarm(bucket: Bucket, key: string): Promise<void> {
+  if ((await bucket.get(key)) !== undefined) await bucket.delete(key);
+}

@@ -1,0 +1,81 @@
+import type { Bucket } from '../../infra/nats/kv.ts';
+import { comparePositions, type Position } from './position.ts';
+import type { Source } from './row.ts';
+import type { ChainStore } from './store.ts';
+
+/**
+ * How far a partition is done with, told to the purge. Not book-keeping: nothing but the purge reads it,
+ * and it holds only while ClickHouse has the position it was made with.
+ */
+interface FloorRecord {
+  epoch: string;
+  /** Every message up to this sequence is stored, or left out as a duplicate of what is. */
+  handled: number;
+  /** The partition's highest stored position at that time. */
+  stored: Position;
+}
+
+function floorKey(partition: number): string {
+  return `stored.${partition}`;
+}
+
+export interface FloorRecorder {
+  handled(source: Source, sequence: number, stored: Position): void;
+  stop(): void;
+}
+
+/** Writes the newest floor of each partition, at most once an interval; a lost one only purges later. */
+export function createFloorRecorder(
+  bucket: Bucket,
+  intervalMs: number,
+  onError: (error: unknown) => void,
+): FloorRecorder {
+  const unwritten = new Map<number, FloorRecord>();
+  let writing: Promise<void> = Promise.resolve();
+
+  async function write(): Promise<void> {
+    for (const [partition, record] of [...unwritten]) {
+      unwritten.delete(partition);
+      await bucket.put(floorKey(partition), record);
+    }
+  }
+
+  const timer = setInterval(() => {
+    writing = writing.then(write).catch(onError);
+  }, intervalMs);
+  timer.unref();
+  return {
+    handled: ({ partition, epoch }, sequence, stored) => {
+      unwritten.set(partition, { epoch, handled: sequence, stored });
+    },
+    stop: () => clearInterval(timer),
+  };
+}
+
+/** The sequence up to which a partition is stored, as the purge may rely on it; 0 when nothing can be relied on. */
+export async function storedFloor(
+  bucket: Bucket,
+  store: Pick<ChainStore, 'highestPosition'>,
+  source: Source,
+): Promise<number> {
+  const record = readRecord((await bucket.get(floorKey(source.partition)))?.value);
+  if (record === undefined || record.epoch !== source.epoch) return 0;
+  const { highest } = await store.highestPosition(source.partition);
+  const holdsIt =
+    record.stored.sequence === 0 || (highest !== undefined && comparePositions(highest, record.stored) >= 0);
+  return holdsIt ? record.handled : 0;
+}
+
+function readRecord(value: unknown): FloorRecord | undefined {
+  const record = asObject(value);
+  const stored = asObject(record?.stored);
+  const { epoch, handled } = record ?? {};
+  const { sequence, index } = stored ?? {};
+  if (typeof epoch !== 'string' || typeof handled !== 'number') return undefined;
+  if (typeof sequence !== 'number' || typeof index !== 'number') return undefined;
+  return { epoch, handled, stored: { sequence, index } };
+}
+
+function asObject(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null ? { ...value } : undefined;
+}

@@ -1,0 +1,123 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import { authenticate, type KeyRing } from '../control/keys.ts';
+import { ImmutableError } from '../core/errors.ts';
+import { errorResponse, jsonResponse } from '../infra/http/answer.ts';
+import type { HttpRequest, HttpResponse, Route } from '../infra/http/types.ts';
+import { type CursorBinding, decodeCursor, encodeCursor } from './cursor.ts';
+import { mayBeUnderWay, readEventId } from './event-id.ts';
+import { openApiDocument } from './openapi.ts';
+import { readParameters } from './parameters.ts';
+import { presentEvent } from './present.ts';
+import { createEventReader, readError } from './reader.ts';
+import { parseSearch, type Search, searchIdentity } from './search.ts';
+import { verifyChain } from './verify.ts';
+
+export interface QueryDeps {
+  /** With the rights of `reader`. */
+  clickhouse: ClickHouseClient;
+  keyRing: KeyRing;
+  /** Signs cursors: the same on every process that answers queries. */
+  cursorKey: Uint8Array;
+  now?: () => number;
+}
+
+const DEFAULT_VERIFY_LIMIT = 10_000;
+/** Proxies and clients give up on an answer that takes longer; what is left is for the next request. */
+const MAX_VERIFY_MS = 50_000;
+/** Each keeps a core or two busy. */
+const MAX_VERIFICATIONS = 2;
+
+/** `GET /events`, `/events/{id}`, `/verify` for the scope `read`, and the API's description for everyone. */
+export function queryRoutes({ clickhouse, keyRing, cursorKey, now = Date.now }: QueryDeps): Route[] {
+  const reader = createEventReader(clickhouse);
+  const description = JSON.stringify(openApiDocument());
+  let verifications = 0;
+
+  const workspaceOf = (request: HttpRequest) =>
+    authenticate(keyRing, request.header('authorization'), 'read').workspace_id;
+
+  async function listEvents(request: HttpRequest): Promise<HttpResponse> {
+    const workspaceId = workspaceOf(request);
+    const { search, warnings } = readSearch(request.query);
+    const binding: CursorBinding = { workspaceId, search: searchIdentity(search) };
+    const after = search.cursor === undefined ? undefined : decodeCursor(search.cursor, binding, cursorKey);
+    const { rows, hasMore, total } = await reader.page(workspaceId, search, after);
+    const last = rows.at(-1);
+    return jsonResponse(200, {
+      data: rows.map(presentEvent),
+      pagination: {
+        has_more: hasMore,
+        next_cursor:
+          hasMore && last !== undefined ? encodeCursor(last.created_at_micros, binding, cursorKey) : null,
+        total: total.count,
+        total_is_estimate: total.isEstimate,
+      },
+      ...(warnings.length > 0 ? { warnings } : {}),
+    });
+  }
+
+  async function getEvent(request: HttpRequest): Promise<HttpResponse> {
+    const workspaceId = workspaceOf(request);
+    const id = readEventId(request.params.id);
+    const row = id === null ? undefined : await reader.event(workspaceId, id);
+    if (row !== undefined) return jsonResponse(200, { data: presentEvent(row) });
+    const missing = new ImmutableError('not_found', 'There is no event with this id.');
+    const soon = id !== null && mayBeUnderWay(id, now());
+    return errorResponse(missing, request.id, soon ? { 'retry-after': '1' } : {});
+  }
+
+  async function verify(request: HttpRequest): Promise<HttpResponse> {
+    const workspaceId = workspaceOf(request);
+    const { range, warnings } = readVerifyRange(request.query);
+    if (verifications >= MAX_VERIFICATIONS) {
+      const message = 'Other verifications are running; try again when they are done.';
+      throw new ImmutableError('rate_limited', message, { retryAfterSeconds: 5 });
+    }
+    verifications += 1;
+    const startedAt = performance.now();
+    try {
+      const data = await verifyChain(
+        clickhouse,
+        { workspaceId, ...range },
+        { enough: () => performance.now() - startedAt > MAX_VERIFY_MS },
+      );
+      return jsonResponse(200, { data, ...(warnings.length > 0 ? { warnings } : {}) });
+    } catch (error) {
+      throw readError(error);
+    } finally {
+      verifications -= 1;
+    }
+  }
+
+  return [
+    { method: 'GET', path: '/api/v1/events', handler: listEvents },
+    { method: 'GET', path: '/api/v1/events/:id', handler: getEvent },
+    { method: 'GET', path: '/api/v1/verify', handler: verify },
+    {
+      method: 'GET',
+      path: '/api/v1/openapi.json',
+      handler: () => ({ status: 200, headers: { 'Content-Type': 'application/json' }, body: description }),
+    },
+  ];
+}
+
+function readSearch(query: string): { search: Search; warnings: string[] } {
+  const parsed = parseSearch(query);
+  if (!parsed.ok) throw invalid(parsed.violations);
+  return parsed;
+}
+
+function readVerifyRange(query: string) {
+  const parameters = readParameters(query);
+  const range = {
+    from: parameters.time('from'),
+    to: parameters.time('to'),
+    limit: parameters.wholeNumber('limit', 1, Number.MAX_SAFE_INTEGER) ?? DEFAULT_VERIFY_LIMIT,
+  };
+  if (parameters.violations.length > 0) throw invalid(parameters.violations);
+  return { range, warnings: parameters.ignored() };
+}
+
+function invalid(violations: ImmutableError['violations'] & object): ImmutableError {
+  return new ImmutableError('validation_failed', 'A parameter is not valid.', { violations });
+}

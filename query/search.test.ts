@@ -1,0 +1,144 @@
+import { describe, expect, test } from 'vitest';
+import {
+  countQuery,
+  eventQuery,
+  FILTERS,
+  pageQuery,
+  parseSearch,
+  type Search,
+  searchIdentity,
+  spanQuery,
+} from './search.ts';
+
+const WORKSPACE = 'ws_0000000000000001';
+
+function searchFor(query: string): Search {
+  const parsed = parseSearch(query);
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.violations));
+  return parsed.search;
+}
+
+function violationsOf(query: string): Record<string, string> {
+  const parsed = parseSearch(query);
+  return parsed.ok ? {} : Object.fromEntries(parsed.violations.map(({ path, message }) => [path, message]));
+}
+
+describe('parseSearch', () => {
+  test('nothing asked for is the newest 25', () => {
+    expect(searchFor('')).toEqual({
+      filters: {},
+      from: undefined,
+      to: undefined,
+      order: 'desc',
+      limit: 25,
+      cursor: undefined,
+    });
+  });
+
+  test('an empty value is no filter', () => {
+    expect(searchFor('actor_id=&from=&limit=&order=&cursor=')).toEqual(searchFor(''));
+  });
+
+  test('values are decoded, and a plus sign that should have been encoded is understood in a time', () => {
+    expect(searchFor('search=a+b%26c%C3%BC').filters.search).toBe('a b&cü');
+    const micros = Date.UTC(2026, 2, 15, 12, 32, 18) * 1000;
+    expect(searchFor('from=2026-03-15T14:32:18+02:00').from).toBe(micros);
+    expect(searchFor('from=2026-03-15T14%3A32%3A18%2B02%3A00').from).toBe(micros);
+    expect(searchFor('to=2026-03-15T12:32:18.000001Z').to).toBe(micros + 1);
+  });
+
+  test.each([
+    ['limit=0', 'limit'],
+    ['limit=101', 'limit'],
+    ['limit=-1', 'limit'],
+    ['limit=1.5', 'limit'],
+    ['limit=1e1', 'limit'],
+    ['limit=ten', 'limit'],
+    ['from=yesterday', 'from'],
+    ['from=2026-03-15', 'from'],
+    ['to=2026-02-30T00:00:00Z', 'to'],
+    ['to=1760000000', 'to'],
+    ['order=up', 'order'],
+    ['actor_id=a&actor_id=b', 'actor_id'],
+    [`search=${'x'.repeat(1025)}`, 'search'],
+  ])('%s is refused by name', (query, name) => {
+    expect(Object.keys(violationsOf(query))).toEqual([name]);
+  });
+
+  test('names every violation at once', () => {
+    expect(Object.keys(violationsOf('limit=0&from=x&to=y'))).toEqual(['from', 'to', 'limit']);
+  });
+
+  test('a parameter that does not exist is ignored, and said so', () => {
+    expect(parseSearch('actor=alice&actor_id=bob&page=2')).toMatchObject({
+      ok: true,
+      search: { filters: { actor_id: 'bob' } },
+      warnings: ["unknown parameter 'actor' was ignored", "unknown parameter 'page' was ignored"],
+    });
+  });
+});
+
+describe('searchIdentity', () => {
+  test('differs by every filter, time and order, not by page size or cursor', () => {
+    const plain = searchIdentity(searchFor(''));
+    const others = [
+      ...FILTERS.map((name) => `${name}=x`),
+      'from=2026-03-15T00:00:00Z',
+      'to=2026-03-15T00:00:00Z',
+      'order=asc',
+    ];
+    const identities = others.map((query) => searchIdentity(searchFor(query)));
+    expect(new Set([plain, ...identities]).size).toBe(others.length + 1);
+    expect(searchIdentity(searchFor('limit=7&cursor=abc'))).toBe(plain);
+  });
+});
+
+describe('the SQL', () => {
+  test('never holds a value, only its parameter', () => {
+    const hostile = "x' OR 1=1; DROP TABLE events --";
+    const query = FILTERS.map((name) => `${name}=${encodeURIComponent(hostile)}`).join('&');
+    const search = searchFor(query);
+    const queries = [
+      pageQuery(hostile, search, 5),
+      countQuery(hostile, search),
+      spanQuery(hostile, search),
+      eventQuery(hostile, hostile),
+    ];
+    for (const { sql, params } of queries) {
+      expect(sql).not.toContain('DROP');
+      const named = [...sql.matchAll(/\{(\w+):[^}]+\}/g)].map((match) => match[1]);
+      expect(new Set(named)).toEqual(new Set(Object.keys(params)));
+    }
+  });
+
+  test('reads along the sort key in either direction, after the cursor', () => {
+    const newestFirst = pageQuery(WORKSPACE, searchFor('limit=10'), 1_000_000);
+    expect(newestFirst.sql).toContain('created_at < {after:');
+    expect(newestFirst.sql).toContain('ORDER BY workspace_id desc, created_at desc');
+    expect(newestFirst.params).toMatchObject({ after: '1970-01-01 00:00:01.000000', rows: 11 });
+    const oldestFirst = pageQuery(WORKSPACE, searchFor('order=asc'), 1_000_000);
+    expect(oldestFirst.sql).toContain('created_at > {after:');
+    expect(oldestFirst.sql).toContain('ORDER BY workspace_id asc, created_at asc');
+  });
+
+  test.each([
+    ['document.*', 'document.%'],
+    ['*.deleted', '%.deleted'],
+    ['a**b*', 'a%b%'],
+    ['100%_\\*', '100\\%\\_\\\\%'],
+  ])('the action %s is the pattern %s', (action, pattern) => {
+    const { sql, params } = pageQuery(
+      WORKSPACE,
+      searchFor(`action=${encodeURIComponent(action)}`),
+      undefined,
+    );
+    expect(sql).toContain('action LIKE {action:String}');
+    expect(params.action).toBe(pattern);
+  });
+
+  test('an action without a star is compared as it is', () => {
+    const { sql, params } = pageQuery(WORKSPACE, searchFor('action=100%25_done'), undefined);
+    expect(sql).toContain('action = {action:String}');
+    expect(params.action).toBe('100%_done');
+  });
+});

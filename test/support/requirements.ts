@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { describe } from 'vitest';
+
+/** Something a machine may lack. */
+export interface Need {
+  /** As test/optional.json and the report of `npm test` name it. */
+  name: string;
+  /** Why this machine cannot serve it, or undefined when it can. */
+  missing(): Promise<string | undefined>;
+}
+
+/**
+ * `describe`, skipped where the machine lacks what it needs. The name then says so, which is how
+ * `npm test` reports it (and, with CI=true, refuses it unless test/optional.json gives a reason).
+ * Await it at the top level of a test file.
+ */
+export async function describeNeeding(need: Need, name: string, body: () => void): Promise<void> {
+  const missing = await need.missing();
+  if (missing === undefined) describe(name, body);
+  else describe.skip(`${name} [needs ${need.name}: ${missing}]`, body);
+}
+
+/** Docker or Podman, reachable as testcontainers reaches it. */
+export const containerEngine: Need = {
+  name: 'container engine',
+  missing: async () => {
+    if (process.env.DOCKER_HOST) return undefined;
+    const sockets = engineSockets().filter((path) => existsSync(path));
+    if (sockets.length === 0) return 'there is no Docker or Podman socket';
+    for (const path of sockets) if (await accepts(path)) return undefined;
+    return `nobody answers at ${sockets.join(' or ')}`;
+  },
+};
+
+function engineSockets(): string[] {
+  const home = process.env.HOME ?? '/root';
+  const runtime = process.env.XDG_RUNTIME_DIR ?? `/run/user/${process.getuid?.() ?? 0}`;
+  return [
+    '/var/run/docker.sock',
+    join(home, '.docker', 'run', 'docker.sock'),
+    join(runtime, 'docker.sock'),
+    join(runtime, 'podman', 'podman.sock'),
+  ];
+}
+
+function accepts(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath);
+    const answer = (accepted: boolean) => {
+      socket.destroy();
+      resolve(accepted);
+    };
+    socket.setTimeout(2_000, () => answer(false));
+    socket.once('connect', () => answer(true));
+    socket.once('error', () => answer(false));
+  });
+}
