@@ -5,7 +5,7 @@ import { connectStores } from './connect.ts';
 import type { ProcessContext, RunningRole } from './process.ts';
 
 /** The chain stage: orders what was accepted, extends the chains, stores it. */
-export async function startRole(context: ProcessContext): Promise<RunningRole> {
+export async function startChainRole(context: ProcessContext): Promise<RunningRole> {
   const { config, log, metrics, lifecycle } = context;
   const { nc, clickhouse, install, missing } = await connectStores(context, 'chain');
   const chain = startChain({

@@ -80,8 +80,13 @@ async function runRole(name: Role): Promise<void> {
     return await runChdb();
   }
   const { runProcess } = await import('./process.ts');
-  const { startRole } = name === 'chain' ? await import('./chain.ts') : await import('./serve.ts');
-  await runProcess(name, await config(), (context) => startRole(context, name));
+  const settings = await config();
+  if (name === 'chain') {
+    const { startChainRole } = await import('./chain.ts');
+    return await runProcess(name, settings, startChainRole);
+  }
+  const { startApiRole } = await import('./serve.ts');
+  await runProcess(name, settings, (context) => startApiRole(context, name));
 }
 
 function addWorkspaceCommands(root: Command): void {

@@ -64,14 +64,14 @@ describe('strings (§3.2.2.2)', () => {
 });
 
 describe('objects (§3.2.3)', () => {
-  test('the example of the RFC: by UTF-16 units, so that 😀 stands before דּ', () => {
+  test('the example of the RFC: by UTF-16 units, so that 😀 stands before U+FB33', () => {
     const value = JSON.parse(
       '{"\\u20ac":"Euro Sign","\\r":"Carriage Return","\\ufb33":"Hebrew Letter Dalet With Dagesh","1":"One",' +
         '"\\ud83d\\ude00":"Emoji: Grinning Face","\\u0080":"Control","\\u00f6":"Latin Small Letter O With Diaeresis"}',
     );
     expect(canonicalJson(value)).toBe(
       '{"\\r":"Carriage Return","1":"One","\u0080":"Control","ö":"Latin Small Letter O With Diaeresis",' +
-        '"€":"Euro Sign","😀":"Emoji: Grinning Face","דּ":"Hebrew Letter Dalet With Dagesh"}',
+        '"€":"Euro Sign","😀":"Emoji: Grinning Face","\ufb33":"Hebrew Letter Dalet With Dagesh"}',
     );
   });
 
@@ -96,9 +96,8 @@ describe('objects (§3.2.3)', () => {
   });
 
   test('a label that was kept is not mistaken for another', () => {
-    for (let index = 0; index < 10_000; index += 1) {
-      expect(canonicalJson({ [`name ${index}`]: index })).toBe(`{"name ${index}":${index}}`);
-    }
+    const names = Array.from({ length: 10_000 }, (_, index) => `name ${index}`);
+    expect(names.map((name) => canonicalJson({ [name]: 1 }))).toEqual(names.map((name) => `{"${name}":1}`));
   });
 });
 
@@ -112,8 +111,8 @@ test.each([undefined, () => 1, Symbol('s'), 1n, [undefined]])('what is no JSON i
   expect(() => canonicalJson(value)).toThrow(ImmutableError);
 });
 
-test('a million levels end in an error, not in a full stack', () => {
-  const deep = JSON.parse('['.repeat(1_000_000) + ']'.repeat(1_000_000));
+test('a hundred thousand levels end in an error, not in a full stack', () => {
+  const deep = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000));
   expect(() => canonicalJson(deep)).toThrow(/nesting/);
 });
 

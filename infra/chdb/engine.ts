@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import type { Session } from 'chdb';
 import { ImmutableError } from '../../core/errors.ts';
 import { createPipes } from './pipes.ts';
-import { createSessions, type SessionOptions } from './sessions.ts';
+import { createSessions, MAX_QUERY_BYTES, type SessionOptions } from './sessions.ts';
 import { quote, quoteName } from './sql.ts';
 import type { InsertTarget } from './statement.ts';
 import { USERS, usersXml } from './users.ts';
@@ -50,8 +50,12 @@ export async function openEngine(path: string): Promise<Engine> {
   const connectionArgs = [`--config-file=${writeConfiguration(scratch)}`];
   const connect = () => new chdb.Session(path, { connectionArgs });
   const control = openControl(path, connect, scratch);
+  control.query(`SET max_query_size = ${MAX_QUERY_BYTES}`);
   const version = control.query('SELECT version()', 'TSV').trim();
-  const pipes = createPipes(scratch, USERS.reduce((sum, { running }) => sum + running, 0));
+  const pipes = createPipes(
+    scratch,
+    USERS.reduce((sum, { running }) => sum + running, 0),
+  );
   const sessions = createSessions(connect);
   const formatted = new Map<string, string>();
   let files = 0;
@@ -83,7 +87,11 @@ export async function openEngine(path: string): Promise<Engine> {
 
   function rows(
     session: Session,
-    { sql, format: outputFormat, settingsAfterFormat }: { sql: string; format: string; settingsAfterFormat: string },
+    {
+      sql,
+      format: outputFormat,
+      settingsAfterFormat,
+    }: { sql: string; format: string; settingsAfterFormat: string },
   ): RowStream {
     const pipe = pipes.open();
     const query = `${sql} INTO OUTFILE '${pipe.path}' APPEND FORMAT ${quoteName(outputFormat)} ${settingsAfterFormat}`;

@@ -24,6 +24,7 @@ export const EXCEPTION_CODES = {
   ABORTED: 236,
   CANNOT_DECOMPRESS: 271,
   TOO_MANY_BYTES: 307,
+  UNKNOWN_QUERY_PARAMETER: 456,
   ACCESS_DENIED: 497,
   AUTHENTICATION_FAILED: 516,
 } as const;
@@ -39,6 +40,9 @@ export interface ExceptionAnswer {
 }
 
 const ENGINE_MESSAGE = /Code: (\d+)\. (DB::Exception: [\s\S]*)$/;
+/** The engine sometimes tells an exception within itself. */
+const NESTED =
+  /^DB::Exception: Code: \d+\. (DB::Exception: [\s\S]*\(([A-Z0-9_]+)\)) \(version [^)]*\)\. \(\2\)\s*$/;
 const NAMED_TYPE = /\(([A-Z][A-Z0-9_]{2,})\)\s*$/;
 
 /**
@@ -54,7 +58,8 @@ export function describeException(error: unknown, version: string): ExceptionAns
   const match = ENGINE_MESSAGE.exec(message);
   const code = Number(match?.[1] ?? UNKNOWN_EXCEPTION);
   const told = match?.[2] ?? `DB::Exception: ${message} (UNKNOWN_EXCEPTION)`;
-  const named = NAMED_TYPE.test(told) ? told.trimEnd() : `${told.trimEnd()} (CODE_${code})`;
+  const once = NESTED.exec(told)?.[1] ?? told;
+  const named = NAMED_TYPE.test(once) ? once.trimEnd() : `${once.trimEnd()} (CODE_${code})`;
   return { code, status: statusOf(code), text: `Code: ${code}. ${named} (version ${version})\n` };
 }
 
@@ -67,7 +72,10 @@ function statusOf(code: number): number {
 /** HTTP status by exception code, as in ClickHouse (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp). */
 const STATUS_BY_CODE = new Map(
   Object.entries({
-    400: [6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321, 376, 427, 441, 675, 676],
+    400: [
+      6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321, 376, 427, 441, 675,
+      676,
+    ],
     401: [194],
     403: [192, 193, 497, 512, 516],
     404: [46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511],

@@ -49,25 +49,64 @@ const OWN_PARAMETERS = new Set([
 export function readRequest(request: IncomingMessage): QueryRequest {
   const { searchParams: url } = new URL(request.url ?? '/', 'http://localhost');
   refuseUnsupported(url);
-  const settings: Record<string, string> = {};
-  const parameters: Record<string, string> = {};
-  for (const [name, value] of url) {
-    if (name.startsWith('param_')) parameters[name.slice('param_'.length)] = value;
-    else if (!OWN_PARAMETERS.has(name)) settings[name] = value;
-  }
   return {
+    ...settingsAndParameters(url),
     credentials: readCredentials(request, url),
     query: url.get('query') ?? '',
     queryId: nonEmpty(url.get('query_id')) ?? header(request, 'x-clickhouse-query-id'),
     replaceRunningQuery: isTrue(url.get('replace_running_query')),
     database: nonEmpty(url.get('database')) ?? header(request, 'x-clickhouse-database'),
     defaultFormat: nonEmpty(url.get('default_format')) ?? header(request, 'x-clickhouse-format'),
-    settings,
-    parameters,
     readOnly: request.method !== 'POST',
     waitEndOfQuery: isTrue(url.get('wait_end_of_query')) || isTrue(url.get('http_wait_end_of_query')),
     compressResponse: isTrue(url.get('enable_http_compression')),
   };
+}
+
+function settingsAndParameters(
+  fields: Iterable<[string, string]>,
+): Pick<QueryRequest, 'settings' | 'parameters'> {
+  const settings: Record<string, string> = {};
+  const parameters: Record<string, string> = {};
+  for (const [name, value] of fields) {
+    if (name.startsWith('param_')) parameters[name.slice('param_'.length)] = value;
+    else if (!OWN_PARAMETERS.has(name)) settings[name] = value;
+  }
+  return { settings, parameters };
+}
+
+/** A form in the body carries what the URL is too short for: parameters, settings, the query. */
+export async function withForm(
+  asked: QueryRequest,
+  body: Buffer,
+  contentType: string | undefined,
+): Promise<{ asked: QueryRequest; body: Buffer }> {
+  if (contentType === undefined || !/^multipart\/form-data\b/i.test(contentType)) return { asked, body };
+  const fields = await readForm(body, contentType);
+  const { settings, parameters } = settingsAndParameters(fields);
+  return {
+    asked: {
+      ...asked,
+      settings: { ...asked.settings, ...settings },
+      parameters: { ...asked.parameters, ...parameters },
+    },
+    body: Buffer.from(fields.find(([name]) => name === 'query')?.[1] ?? ''),
+  };
+}
+
+async function readForm(body: Buffer, contentType: string): Promise<[string, string][]> {
+  const form = await new Response(new Uint8Array(body), { headers: { 'Content-Type': contentType } })
+    .formData()
+    .catch(() => {
+      throw new ClickHouseException('BAD_ARGUMENTS', 'the body is not a valid multipart/form-data');
+    });
+  return [...form.entries()].map(([name, value]) => {
+    if (typeof value === 'string') return [name, value];
+    throw new ClickHouseException(
+      'NOT_IMPLEMENTED',
+      'The embedded ClickHouse does not support external tables; a ClickHouse server does.',
+    );
+  });
 }
 
 function refuseUnsupported(url: URLSearchParams): void {
@@ -163,7 +202,9 @@ const DECOMPRESSORS: Record<string, Decompressor> = {
 /** Since Node.js 22.15. */
 function zstdWhereNodeHasIt(): Record<string, Decompressor> {
   const method: unknown = Reflect.get(zlib, 'zstdDecompress');
-  return typeof method === 'function' ? { zstd: promisify(method as typeof zlib.gunzip) as Decompressor } : {};
+  return typeof method === 'function'
+    ? { zstd: promisify(method as typeof zlib.gunzip) as Decompressor }
+    : {};
 }
 
 function tooLarge(maxBytes: number): ClickHouseException {

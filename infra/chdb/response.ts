@@ -130,7 +130,13 @@ export function openAnswer(request: IncomingMessage, response: ServerResponse, v
     response.socket?.end();
   }
 
-  return { gone: gone.signal, setHeader: (name, value) => response.setHeader(name, value), whole, stream, fail };
+  return {
+    gone: gone.signal,
+    setHeader: (name, value) => response.setHeader(name, value),
+    whole,
+    stream,
+    fail,
+  };
 }
 
 function flush(sink: Writable, done: () => void): void {
@@ -168,9 +174,14 @@ function summary(progress: Progress, elapsedMs: number): string {
     elapsed_ns: Math.round(elapsedMs * 1e6),
     ...progress,
   };
-  return JSON.stringify(Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, String(value)])));
+  return JSON.stringify(
+    Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, String(value)])),
+  );
 }
 
 function tooMuchHeld(): ClickHouseException {
-  return new ClickHouseException('TOO_MANY_BYTES', `the result is larger than wait_end_of_query can hold here`);
+  return new ClickHouseException(
+    'TOO_MANY_BYTES',
+    `the result is larger than wait_end_of_query can hold here`,
+  );
 }

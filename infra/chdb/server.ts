@@ -7,10 +7,10 @@ import type { Logger } from '../log.ts';
 import { type Engine, type EngineSession, openEngine } from './engine.ts';
 import { ClickHouseException } from './exception.ts';
 import { contentTypeOf } from './formats.ts';
-import { type QueryRequest, readBody, readRequest } from './request.ts';
+import { type QueryRequest, readBody, readRequest, withForm } from './request.ts';
 import { type Answer, openAnswer } from './response.ts';
 import { createSlots, type Slots } from './slots.ts';
-import { parseStatement, type QueryText, type Statement, splitQuery } from './statement.ts';
+import { checkParameters, parseStatement, type QueryText, type Statement, splitQuery } from './statement.ts';
 import { authenticate, checkAllowed, type Passwords, USERS, type User, WITHOUT_EFFECT } from './users.ts';
 
 export interface ChdbServerOptions {
@@ -35,6 +35,8 @@ export interface ChdbServer {
 const DEFAULT_MAX_BODY_BYTES = 128 * 1024 * 1024;
 const DEFAULT_DRAIN_MS = 8_000;
 const KEEP_ALIVE_MS = 10_000;
+/** ClickHouse takes URLs of up to 1 MiB. */
+const MAX_HEADER_BYTES = 1024 * 1024;
 const DEFAULT_FORMAT = 'TabSeparated';
 
 /**
@@ -47,12 +49,15 @@ const DEFAULT_FORMAT = 'TabSeparated';
 export async function startChdbServer(options: ChdbServerOptions): Promise<ChdbServer> {
   const engine = await openEngine(options.path);
   const house = createHouse(engine, options);
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
-    house.serve(request, response).catch((error) => {
-      options.log.error({ err: error }, 'a request could not be answered');
-      response.destroy();
-    });
-  });
+  const server = createServer(
+    { keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: MAX_HEADER_BYTES },
+    (request, response) => {
+      house.serve(request, response).catch((error) => {
+        options.log.error({ err: error }, 'a request could not be answered');
+        response.destroy();
+      });
+    },
+  );
   server.requestTimeout = 0; // A large insert may take long; slots bound how many there are.
   try {
     await listen(server, options);
@@ -82,10 +87,14 @@ async function listen(
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) =>
       reject(
-        new ImmutableError('misconfigured', `ClickHouse port ${port} on ${host} cannot be had: ${cause.message}.`, {
-          cause,
-          nextStep: 'Stop what listens there, or set IMMUTABLE_CLICKHOUSE_PORT to another port.',
-        }),
+        new ImmutableError(
+          'misconfigured',
+          `ClickHouse port ${port} on ${host} cannot be had: ${cause.message}.`,
+          {
+            cause,
+            nextStep: 'Stop what listens there, or set IMMUTABLE_CLICKHOUSE_PORT to another port.',
+          },
+        ),
       ),
     );
     server.listen(port, host, resolve);
@@ -128,16 +137,27 @@ function createHouse(engine: Engine, options: ChdbServerOptions): House {
 
   async function serveQuery(request: IncomingMessage, answer: Answer): Promise<void> {
     if (draining) throw new ClickHouseException('ABORTED', 'the server is shutting down');
-    const asked = readRequest(request);
-    const user = authenticate(asked.credentials, options.users);
+    const said = readRequest(request);
+    const user = authenticate(said.credentials, options.users);
     const visit = slots.get(user.name)?.enter();
     try {
-      const body = await readBody(request, maxBodyBytes);
-      const query = splitQuery(asked.query === '' ? body : Buffer.concat([Buffer.from(`${asked.query}\n`), body]));
-      const statement = parseStatement(engine.format(query.text), query.insert);
+      const { asked, body } = await withForm(
+        said,
+        await readBody(request, maxBodyBytes),
+        request.headers['content-type'],
+      );
+      const query = splitQuery(
+        asked.query === '' ? body : Buffer.concat([Buffer.from(`${asked.query}\n`), body]),
+        asked.settings.max_query_size,
+      );
+      const formatted = engine.format(query.text);
+      const statement = parseStatement(formatted, query.insert);
+      if (statement.kind !== 'command') checkParameters(formatted, asked.parameters);
       checkAllowed(user, statement, asked.parameters);
       await visit?.turn(answer.gone);
-      await withQueryId(asked, user, answer, (queryId) => run(asked, user, query, statement, queryId, answer));
+      await withQueryId(asked, user, answer, (queryId) =>
+        run(asked, user, query, statement, queryId, answer),
+      );
     } finally {
       visit?.leave();
     }
@@ -185,16 +205,18 @@ function createHouse(engine: Engine, options: ChdbServerOptions): House {
     answer: Answer,
   ): Promise<void> {
     if (statement.kind === 'kill') return answerKill(statement, user, answer);
-    if (statement.kind === 'command' && WITHOUT_EFFECT.includes(statement.verb)) return answer.whole(EMPTY, {});
+    if (statement.kind === 'command' && WITHOUT_EFFECT.includes(statement.verb))
+      return answer.whole(EMPTY, {});
     const session = engine.open({ ...asked, user, tag: tagOf(queryId) });
-    const cancel = () => engine.kill(tagOf(queryId));
-    answer.gone.addEventListener('abort', cancel, { once: true });
     try {
-      if (statement.kind === 'rows') await answerRows(session, asked, statement, answer);
-      else if (statement.kind === 'insert') await answerInsert(session, statement, answer);
-      else await answerCommand(session, asked, query, answer);
+      if (statement.kind === 'insert') return await answerInsert(session, statement, answer);
+      if (statement.kind === 'command') return await answerCommand(session, asked, query, answer);
+      await cancelledBy(
+        answer.gone,
+        () => engine.kill(tagOf(queryId)),
+        () => answerRows(session, asked, statement, answer),
+      );
     } finally {
-      answer.gone.removeEventListener('abort', cancel);
       session.close({ spoilt: answer.gone.aborted });
     }
   }
@@ -222,6 +244,20 @@ function createHouse(engine: Engine, options: ChdbServerOptions): House {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+/** Only reading is cancelled when the client goes away: a change, once begun, is completed. */
+async function cancelledBy(
+  signal: AbortSignal,
+  cancel: () => void,
+  work: () => Promise<void>,
+): Promise<void> {
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    await work();
+  } finally {
+    signal.removeEventListener('abort', cancel);
+  }
+}
 
 async function answerRows(
   session: EngineSession,

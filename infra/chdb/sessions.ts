@@ -63,9 +63,13 @@ export function createSessions(connect: () => Session): Sessions {
   };
 }
 
+/** Parameters are set by a statement, and may be longer than a query that comes in (statement.ts). */
+export const MAX_QUERY_BYTES = 64 * 1024 ** 2;
+
 /** Settings in which the engine, taking itself for a command-line tool, differs from what we want of a server. */
 const DEFAULTS: Record<string, string | number> = {
   async_insert: 0,
+  max_query_size: MAX_QUERY_BYTES,
   // The data of an INSERT become one part of the table, whatever their size here: all of them or none.
   min_insert_block_size_bytes: 1024 ** 3,
 };
@@ -105,7 +109,9 @@ function restored(session: Session, user: User, settings: Record<string, string>
 }
 
 function isSetting(session: Session, name: string): boolean {
-  return session.query(`SELECT count() FROM system.settings WHERE name = ${quote(name)}`, 'TSV').trim() !== '0';
+  return (
+    session.query(`SELECT count() FROM system.settings WHERE name = ${quote(name)}`, 'TSV').trim() !== '0'
+  );
 }
 
 function assignments(values: Record<string, string | number>): string {

@@ -2,7 +2,7 @@ import { ClickHouseException } from './exception.ts';
 
 /** A string literal. */
 export function quote(text: string): string {
-  return `'${text.replace(/[\\']/g, '\\$&')}'`;
+  return `'${text.replace(/[\\']/g, '\\$&').replaceAll('\0', '\\0')}'`;
 }
 
 /** An identifier that may hold anything. */

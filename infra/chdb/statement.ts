@@ -24,16 +24,18 @@ export interface QueryText {
   insert: { format: string; data: Buffer } | undefined;
 }
 
-/** More than this is data, or too much (ClickHouse's `max_query_size`). */
-const MAX_STATEMENT_BYTES = 256 * 1024;
+/** More than this is data, or too much: ClickHouse's default for `max_query_size`, and how far that can be raised. */
+const DEFAULT_STATEMENT_BYTES = 256 * 1024;
+const MAX_STATEMENT_BYTES = 16 * 1024 * 1024;
 
 /**
  * Separates the statement from the data of an INSERT, which may be binary and large. Where the data begin
  * is decided here; that what stands before them is one complete INSERT is for the engine to say
  * (`parseStatement`), so a mistake here can make a statement fail, never make data run as SQL.
  */
-export function splitQuery(query: Buffer): QueryText {
-  const head = query.subarray(0, MAX_STATEMENT_BYTES).toString('latin1');
+export function splitQuery(query: Buffer, maxQuerySize?: string): QueryText {
+  const maxBytes = Math.min(Number(maxQuerySize) || DEFAULT_STATEMENT_BYTES, MAX_STATEMENT_BYTES);
+  const head = query.subarray(0, maxBytes).toString('latin1');
   const cut = findInsertData(head);
   if (cut !== undefined) {
     return {
@@ -41,8 +43,11 @@ export function splitQuery(query: Buffer): QueryText {
       insert: { format: cut.format, data: query.subarray(cut.dataStart) },
     };
   }
-  if (query.length > MAX_STATEMENT_BYTES) {
-    throw new ClickHouseException('QUERY_IS_TOO_LARGE', `the statement is longer than ${MAX_STATEMENT_BYTES} bytes`);
+  if (query.length > maxBytes) {
+    throw new ClickHouseException(
+      'QUERY_IS_TOO_LARGE',
+      `the statement is longer than ${maxBytes} bytes (max_query_size)`,
+    );
   }
   return { text: query.toString('utf8'), insert: undefined };
 }
@@ -123,6 +128,24 @@ function refuseFiles(all: Token[]): void {
   }
 }
 
+/**
+ * Throws UNKNOWN_QUERY_PARAMETER unless each `{name:Type}` has a value. The engine would say so too, but a
+ * session used before may still hold another request's value.
+ */
+export function checkParameters(formatted: string, parameters: Record<string, string>): void {
+  const all = [...tokens(formatted)];
+  for (const [index, token] of all.entries()) {
+    const name = all[index + 1];
+    if (token.text !== '{' || name === undefined || all[index + 2]?.text !== ':') continue;
+    if (!Object.hasOwn(parameters, unquoted(name))) {
+      throw new ClickHouseException(
+        'UNKNOWN_QUERY_PARAMETER',
+        `Substitution \`${unquoted(name)}\` is not set.`,
+      );
+    }
+  }
+}
+
 /** Takes the FORMAT clause off, since the output is led elsewhere: `… [SETTINGS …] [FORMAT x [SETTINGS …]]`. */
 function rowsStatement(formatted: string, all: Token[]): Statement {
   let depth = 0;
@@ -153,7 +176,12 @@ function insertStatement(
   const settingsAt = all.findLastIndex((token) => isKeyword(token, 'SETTINGS'));
   const formatToken = all[formatAt];
   const name = all[formatAt + 1];
-  if (!isKeyword(all[0], 'INSERT') || formatToken === undefined || name === undefined || unquoted(name) !== format) {
+  if (
+    !isKeyword(all[0], 'INSERT') ||
+    formatToken === undefined ||
+    name === undefined ||
+    unquoted(name) !== format
+  ) {
     throw new ClickHouseException('SYNTAX_ERROR', 'this INSERT is not understood');
   }
   const settingsToken = settingsAt < 0 ? undefined : all[settingsAt];

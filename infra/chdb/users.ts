@@ -40,7 +40,12 @@ export const USERS: readonly User[] = [
     name: 'writer',
     grants: ['GRANT SELECT, INSERT ON immutable.*'],
     readOnly: false,
-    settings: {},
+    profile: 'writer',
+    // VALUES are values: an expression there could read what the writer may not.
+    settings: {
+      input_format_values_interpret_expressions: 0,
+      input_format_values_deduce_templates_of_expressions: 0,
+    },
     running: 6,
     waiting: 256,
   },
@@ -74,6 +79,12 @@ export function usersXml(): string {
       <implicit_select>0</implicit_select>
       <constraints>${FIXED_SETTINGS.map((name) => `<${name}><const/></${name}>`).join('')}</constraints>
     </default>
+    <writer>
+      <constraints>
+        <input_format_values_interpret_expressions><const/></input_format_values_interpret_expressions>
+        <input_format_values_deduce_templates_of_expressions><const/></input_format_values_deduce_templates_of_expressions>
+      </constraints>
+    </writer>
     <analyst>
       <constraints>
         <max_execution_time><min>1</min><max>600</max></max_execution_time>
@@ -153,12 +164,17 @@ export function checkAllowed(user: User, statement: Statement, parameters: Recor
   }
   const forbidden = forbiddenName(statement.sql) ?? Object.values(parameters).find(isForbiddenName);
   if (forbidden !== undefined) {
-    throw new ClickHouseException('ACCESS_DENIED', `${user.name}: Not enough privileges to use ${forbidden}.`);
+    throw new ClickHouseException(
+      'ACCESS_DENIED',
+      `${user.name}: Not enough privileges to use ${forbidden}.`,
+    );
   }
 }
 
 function isAllowedCommand(user: User, { verb }: { verb: string }): boolean {
-  return READING_VERBS.includes(verb) || WITHOUT_EFFECT.includes(verb) || (verb === 'INSERT' && !user.readOnly);
+  return (
+    READING_VERBS.includes(verb) || WITHOUT_EFFECT.includes(verb) || (verb === 'INSERT' && !user.readOnly)
+  );
 }
 
 function forbiddenName(sql: string): string | undefined {
@@ -170,7 +186,13 @@ function forbiddenName(sql: string): string | undefined {
 }
 
 function isForbiddenName(name: string): boolean {
-  return FORBIDDEN_NAMES.has(name.slice(name.lastIndexOf('.') + 1).replace(/[`"]/g, '').trim().toLowerCase());
+  return FORBIDDEN_NAMES.has(
+    name
+      .slice(name.lastIndexOf('.') + 1)
+      .replace(/[`"]/g, '')
+      .trim()
+      .toLowerCase(),
+  );
 }
 
 /** Passwords by user name. */
@@ -182,7 +204,9 @@ export function readPasswords(path: string): Passwords {
   try {
     parsed = JSON.parse(readFileSync(path, 'utf8'));
   } catch (cause) {
-    throw new ImmutableError('misconfigured', `The ClickHouse passwords cannot be read from ${path}.`, { cause });
+    throw new ImmutableError('misconfigured', `The ClickHouse passwords cannot be read from ${path}.`, {
+      cause,
+    });
   }
   const given: Record<string, unknown> = typeof parsed === 'object' && parsed !== null ? { ...parsed } : {};
   return Object.fromEntries(

@@ -26,9 +26,9 @@ const FILE_NAME = /^(\d{4})_\w+(\.server)?\.sql$/;
  */
 export async function migrate(
   client: ClickHouseClient,
-  { serverKind }: { serverKind: ServerKind },
+  { serverKind, folder = FOLDER }: { serverKind: ServerKind; folder?: string },
 ): Promise<void> {
-  const migrations = readMigrations(serverKind);
+  const migrations = readMigrations(folder, serverKind);
   await run(client, `CREATE DATABASE IF NOT EXISTS ${DATABASE}`);
   await run(client, CREATE_RECORD);
   const applied = await readApplied(client);
@@ -52,16 +52,21 @@ ENGINE = MergeTree
 ORDER BY number
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`;
 
-function readMigrations(serverKind: ServerKind): Migration[] {
-  return readdirSync(FOLDER)
+function readMigrations(folder: string, serverKind: ServerKind): Migration[] {
+  return readdirSync(folder)
     .sort()
     .flatMap((file) => {
       const match = FILE_NAME.exec(file);
       if (match === null) throw new ImmutableError('misconfigured', `${file} is not named like a migration`);
       if (match[2] !== undefined && serverKind !== 'server') return [];
-      const text = readFileSync(join(FOLDER, file), 'utf8');
+      const text = readFileSync(join(folder, file), 'utf8');
       return [
-        { number: Number(match[1]), name: file, statements: splitStatements(text), checksum: createHash('sha256').update(text).digest('hex') },
+        {
+          number: Number(match[1]),
+          name: file,
+          statements: splitStatements(text),
+          checksum: createHash('sha256').update(text).digest('hex'),
+        },
       ];
     });
 }
@@ -87,14 +92,22 @@ function checkHistory(migrations: Migration[], applied: Map<number, string>): vo
   for (const [number, checksum] of applied) {
     const migration = migrations.find((candidate) => candidate.number === number);
     if (migration === undefined) {
-      throw new ImmutableError('misconfigured', `The database has migration ${number}, which this version lacks.`, {
-        nextStep: 'Start the newer version that made it.',
-      });
+      throw new ImmutableError(
+        'misconfigured',
+        `The database has migration ${number}, which this version lacks.`,
+        {
+          nextStep: 'Start the newer version that made it.',
+        },
+      );
     }
     if (migration.checksum !== checksum) {
-      throw new ImmutableError('misconfigured', `Migration ${migration.name} was changed after it was applied.`, {
-        nextStep: 'Restore the file; a change to the schema is a new migration.',
-      });
+      throw new ImmutableError(
+        'misconfigured',
+        `Migration ${migration.name} was changed after it was applied.`,
+        {
+          nextStep: 'Restore the file; a change to the schema is a new migration.',
+        },
+      );
     }
   }
 }

@@ -10,7 +10,10 @@ export interface BatchMessage {
   payload: Uint8Array;
   /** Unique within the stream's deduplication window; the same again when the same batch is repeated. */
   messageId: string;
-  /** Refuse the whole batch unless the subject's last message has this sequence (0 = it has none). */
+  /**
+   * Refuse the whole batch unless the subject's last message has this sequence (0 = it has none). Of several
+   * messages of one subject in a batch, only the first may expect something.
+   */
   expectLastSubjectSequence?: number;
 }
 
@@ -29,10 +32,11 @@ export type BatchOutcome =
   | { kind: 'refused'; code: number; reason: string };
 
 /**
- * Stores 1 to 1,000 messages in one atomic batch: all of them or none, consecutive in the stream, with
- * about one fsync. Everything but the last message is sent without waiting; the answer to the last, which
- * commits, is the answer to all. A batch that is repeated after `unknown` must have the same messages with
- * the same ids, or `already_stored` would not mean what it says.
+ * Stores 1 to 1,000 messages: all of them or none, consecutive in the stream. Everything but the last
+ * message is sent without waiting; the answer to the last, which commits, is the answer to all. A batch
+ * costs the server four fsyncs, whatever its length; a single message without an expectation goes by
+ * itself, for one. What is repeated after `unknown` must be the same messages with the same ids, or
+ * `already_stored` would not mean what it says.
  */
 export async function publishBatch(
   nc: NatsConnection,
@@ -41,12 +45,12 @@ export async function publishBatch(
 ): Promise<BatchOutcome> {
   requireUsable(messages, nc.info?.max_payload ?? Number.POSITIVE_INFINITY);
   if (!connectionState(nc).connected()) return { kind: 'unknown', reason: 'not connected' };
-  const batchId = nuid.next();
+  const last = messages.at(-1);
+  if (last === undefined) throw new RangeError('a batch has at least one message');
   try {
-    for (const [index, message] of messages.slice(0, -1).entries()) {
-      nc.publish(message.subject, message.payload, { headers: batchHeaders(batchId, index + 1, message) });
-    }
-    return outcomeOf(await commit(nc, batchId, messages, timeoutMs), messages.length);
+    const lastHeaders = mayGoAlone(messages) ? messageHeaders(last) : sendAllButLast(nc, messages, last);
+    const reply = nc.request(last.subject, last.payload, { headers: lastHeaders, timeout: timeoutMs });
+    return outcomeOf(await answerWhileConnected(nc, reply), messages.length);
   } catch (error) {
     return withoutAnswer(error);
   }
@@ -69,24 +73,31 @@ function requireUsable(messages: readonly BatchMessage[], maxPayloadBytes: numbe
   }
 }
 
-async function commit(
-  nc: NatsConnection,
-  batchId: string,
-  messages: readonly BatchMessage[],
-  timeoutMs: number,
-): Promise<Msg> {
-  const last = messages.at(-1);
-  if (last === undefined) throw new RangeError('a batch has at least one message');
-  const commitHeaders = batchHeaders(batchId, messages.length, last);
-  commitHeaders.set(HEADERS.batchCommit, '1');
-  const reply = nc.request(last.subject, last.payload, { headers: commitHeaders, timeout: timeoutMs });
-  return await answerWhileConnected(nc, reply);
+/** By itself, a repeated message would fail its own expectation before it is recognised; in a batch it does not. */
+function mayGoAlone(messages: readonly BatchMessage[]): boolean {
+  return messages.length === 1 && messages[0]?.expectLastSubjectSequence === undefined;
+}
+
+/** Returns the headers with which the last message commits. */
+function sendAllButLast(nc: NatsConnection, messages: readonly BatchMessage[], last: BatchMessage): MsgHdrs {
+  const batchId = nuid.next();
+  for (const [index, message] of messages.slice(0, -1).entries()) {
+    nc.publish(message.subject, message.payload, { headers: batchHeaders(batchId, index + 1, message) });
+  }
+  const commit = batchHeaders(batchId, messages.length, last);
+  commit.set(HEADERS.batchCommit, '1');
+  return commit;
 }
 
 function batchHeaders(batchId: string, sequence: number, message: BatchMessage): MsgHdrs {
-  const result = headers();
+  const result = messageHeaders(message);
   result.set(HEADERS.batchId, batchId);
   result.set(HEADERS.batchSequence, String(sequence));
+  return result;
+}
+
+function messageHeaders(message: BatchMessage): MsgHdrs {
+  const result = headers();
   result.set(HEADERS.messageId, message.messageId);
   if (message.expectLastSubjectSequence !== undefined) {
     result.set(HEADERS.expectedLastSubjectSequence, String(message.expectLastSubjectSequence));
@@ -138,20 +149,23 @@ function withoutAnswer(error: unknown): BatchOutcome {
 /** As HTTP's; no server had the message. */
 const NO_RESPONDERS = 503;
 
-interface CommitAnswer {
+interface Answer {
   error?: { err_code?: number; description?: string };
   seq?: number;
+  /** Messages stored by a batch; absent for a message by itself. */
   count?: number;
+  /** Says of a message by itself what 10201 says of a batch. */
+  duplicate?: boolean;
 }
 
-function outcomeOf(reply: Msg, count: number): BatchOutcome {
-  const answer = reply.json<CommitAnswer>();
-  if (answer.error !== undefined) return refusal(answer.error.err_code ?? 0, answer.error.description ?? '');
-  if (answer.seq === undefined || answer.count !== count) {
-    // A server that knows nothing of batches stores each message by itself.
-    return { kind: 'refused', code: 0, reason: 'the server did not treat the messages as a batch' };
+function outcomeOf(reply: Msg, messages: number): BatchOutcome {
+  const { error, seq, count = 1, duplicate } = reply.json<Answer>();
+  if (error !== undefined) return refusal(error.err_code ?? 0, error.description ?? '');
+  if (duplicate === true) return { kind: 'already_stored' };
+  if (seq === undefined || count !== messages) {
+    return { kind: 'refused', code: 0, reason: 'the server does not know batches' };
   }
-  return { kind: 'stored', firstSequence: answer.seq - count + 1, lastSequence: answer.seq };
+  return { kind: 'stored', firstSequence: seq - count + 1, lastSequence: seq };
 }
 
 function refusal(code: number, reason: string): BatchOutcome {

@@ -31,6 +31,10 @@ export const BUCKETS = {
   workspaces: 'workspaces',
   keys: 'keys',
   leases: 'leases',
+  /** Partitions that stopped and wait for a person; edges refuse their events. */
+  alarms: 'alarms',
+  /** How far each partition is stored: what may be purged. */
+  floors: 'floors',
 } as const;
 
 export type BucketName = (typeof BUCKETS)[keyof typeof BUCKETS];

@@ -94,8 +94,9 @@ function add(total, summary) {
 }
 
 function report(total) {
-  // With a filter (-t) most tests count as skipped, which says nothing about the machine.
-  const skipped = vitestArgs.length === 0 ? total.skipped : [];
+  // With a filter by name most tests count as skipped, which says nothing about the machine.
+  const isFiltered = vitestArgs.some((arg) => /^(-t|--testNamePattern)/.test(arg));
+  const skipped = isFiltered ? [] : total.skipped;
   const inCi = process.env.CI === 'true';
   const { excused, unexcused } = judgeSkips(skipped, inCi ? readOptional() : {});
   list('Failed:', total.failed);

@@ -1,7 +1,7 @@
 import { type Crc32, encodeChained } from '../../core/message.ts';
 import { MAX_BATCH_MESSAGES } from '../../infra/nats/batch.ts';
 import { comparePositions, type Position } from './position.ts';
-import { type ChainRow, rowBytes } from './row.ts';
+import type { ChainRow } from './row.ts';
 
 /** Rows of one workspace that travel in one message of CHAINED: consecutive in its chain. */
 export interface ChainedGroup {
@@ -56,18 +56,18 @@ function newBatch() {
 
   function room(row: ChainRow, limits: ChainedLimits) {
     const group = filling.get(row.workspaceId);
-    return group !== undefined && group.bytes + rowBytes(row) <= limits.messageBytes ? group : undefined;
+    return group !== undefined && group.bytes + row.bytes <= limits.messageBytes ? group : undefined;
   }
 
   return {
     isEmpty: () => through === undefined,
     hasRoomFor: (row: ChainRow, limits: ChainedLimits) => {
       if (through === undefined) return true;
-      if (bytes + rowBytes(row) > limits.batchBytes) return false;
+      if (bytes + row.bytes > limits.batchBytes) return false;
       return room(row, limits) !== undefined || full.length + filling.size < limits.batchMessages;
     },
     add: (row: ChainRow, limits: ChainedLimits) => {
-      const size = rowBytes(row);
+      const size = row.bytes;
       const group = room(row, limits);
       if (group === undefined) {
         const before = filling.get(row.workspaceId);

@@ -6,7 +6,7 @@ import type { ClickHouseClient } from '../../infra/clickhouse/client.ts';
 import { EVENT_INSERT_COLUMNS, TABLES } from '../../infra/clickhouse/names.ts';
 import { INSERT_LIMITS } from './plan.ts';
 import { type Position, positionText } from './position.ts';
-import type { ChainRow, QuarantineEntry, Source } from './row.ts';
+import { type ChainRow, type QuarantineEntry, rowBytes, type Source } from './row.ts';
 import type { ChainStore, InsertOutcome, StoredEnd, StoredRow } from './store.ts';
 import { eventsTsv, QUARANTINE_COLUMNS, quarantineTsv } from './tsv.ts';
 
@@ -146,7 +146,7 @@ async function insert(
       table: TABLES.events,
       columns: [...EVENT_INSERT_COLUMNS],
       format: 'TabSeparated',
-      values: Readable.from([eventsTsv(source, rows, chainedAtMicros)], { objectMode: false }),
+      values: Readable.from(eventsTsv(source, rows, chainedAtMicros), { objectMode: false }),
       clickhouse_settings: { ...ONE_PART, insert_deduplication_token: token },
     });
     return { kind: 'answered' };
@@ -294,6 +294,7 @@ function readRow(row: EventRow): ChainRow {
     private: row.private,
     eventHash: row.hash,
     previousEventHash: row.previous,
+    bytes: rowBytes(row.body, row.private),
   };
 }
 

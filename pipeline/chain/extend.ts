@@ -5,7 +5,7 @@ import { formatTimestamp } from '../../core/time.ts';
 import type { ReadMessage } from './decode.ts';
 import { refusedEvent } from './own-events.ts';
 import { comparePositions, type Position, positionText } from './position.ts';
-import type { ChainRow, Source } from './row.ts';
+import { type ChainRow, rowBytes, type Source } from './row.ts';
 
 export interface ExtendInput {
   source: Source;
@@ -94,6 +94,7 @@ function append(
     private: event.private,
     eventHash: hash,
     previousEventHash: head.eventHash,
+    bytes: rowBytes(event.body, event.private),
   });
   result.heads.set(workspaceId, { seq, createdAtMicros, eventHash: hash });
   if (event.keyed) result.keyedIds.add(event.id);

@@ -5,7 +5,7 @@ import { type FloorSource, purgeOnce } from '../purger.ts';
 import { ALARM_KEYS } from './alarms.ts';
 import { storedFloor } from './floors.ts';
 import { createLossReporter } from './lost.ts';
-import type { Stage } from './start.ts';
+import type { Stage } from './stage.ts';
 
 /** One process of all does what concerns the whole stream, for as long as it holds the lease. */
 export async function keepHouse(stage: Stage, signal: AbortSignal): Promise<void> {

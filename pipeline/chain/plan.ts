@@ -1,4 +1,4 @@
-import { type ChainRow, rowBytes } from './row.ts';
+import type { ChainRow } from './row.ts';
 
 /** What one insert may hold; ClickHouse makes a single part of it, so it is stored whole or not at all. */
 export interface BatchLimits {
@@ -19,7 +19,7 @@ export function planBatches(rows: readonly ChainRow[], limits: BatchLimits = INS
   let bytes = 0;
   let month = '';
   for (const row of rows) {
-    const size = rowBytes(row);
+    const size = row.bytes;
     const isFull = batch.length >= limits.rows || bytes + size > limits.bytes;
     if (batch.length > 0 && (isFull || !row.createdAt.startsWith(month))) {
       batches.push(batch);

@@ -7,7 +7,7 @@ import { chainedSubject } from '../../infra/nats/names.ts';
 import { type ChainedBatch, chainedMessageId, chainedPayload, planChained } from './chained.ts';
 import { comparePositions, type Position, samePosition } from './position.ts';
 import { howFarPublished, lastSequences } from './published.ts';
-import { type ChainRow, rowBytes } from './row.ts';
+import type { ChainRow } from './row.ts';
 import type { ChainStore } from './store.ts';
 
 /** Rows that were stored right behind a position. */
@@ -68,7 +68,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
     if (last === undefined) return;
     storedThrough = last.position;
     waiting.push(run);
-    waitingBytes += bytesOf(run);
+    waitingBytes += bytesOf(run.rows);
     if (waitingBytes > (options.waitingBytes ?? WAITING_BYTES)) forgetWaiting();
     wake();
   }
@@ -81,7 +81,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
 
   function takeWaiting(through: Position): StoredRun | undefined {
     for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
-      waitingBytes -= bytesOf(run);
+      waitingBytes -= bytesOf(run.rows);
       if (samePosition(run.after, through)) return run;
     }
     return undefined;
@@ -213,8 +213,8 @@ function describe(outcome: BatchOutcome): string {
   return 'reason' in outcome ? `${outcome.kind}, ${outcome.reason}` : outcome.kind;
 }
 
-function bytesOf(run: StoredRun): number {
-  return run.rows.reduce((sum, row) => sum + rowBytes(row), 0);
+function bytesOf(rows: readonly ChainRow[]): number {
+  return rows.reduce((sum, row) => sum + row.bytes, 0);
 }
 
 /* Messages of EVENTS hold from one event to half a megabyte of them: their number is found by trying. */
@@ -223,7 +223,7 @@ const LARGEST_WINDOW = 16_384;
 const READ_BACK_BYTES = 16 * 1024 * 1024;
 
 function nextWindow(window: number, rows: readonly ChainRow[]): number {
-  const bytes = rows.reduce((sum, row) => sum + rowBytes(row), 0);
+  const bytes = bytesOf(rows);
   if (bytes > READ_BACK_BYTES) return Math.max(1, window >> 1);
   return bytes < READ_BACK_BYTES / 4 ? Math.min(LARGEST_WINDOW, window * 2) : window;
 }

@@ -1,53 +1,18 @@
-import { hostname } from 'node:os';
 import { partitionOf } from '../../control/partition.ts';
 import type { ClickHouseClient } from '../../infra/clickhouse/client.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
-import type { Logger } from '../../infra/log.ts';
-import type { Registry } from '../../infra/metrics.ts';
-import type { NatsConnection } from '../../infra/nats/connect.ts';
-import type { Bucket } from '../../infra/nats/kv.ts';
 import { ALARM_KEYS, clearAlarm, raiseAlarm } from './alarms.ts';
 import { clickHouseStore } from './clickhouse-store.ts';
 import type { ReadMessage } from './decode.ts';
-import { createFloorRecorder, type FloorRecorder } from './floors.ts';
-import { HOLDER_TIMING, type HolderTiming, holdPartition, type PartitionState } from './holder.ts';
+import { holdPartition, type PartitionState } from './holder.ts';
 import { keepHouse } from './housekeeping.ts';
-import { createChainMetrics, type PartitionMetrics } from './metrics.ts';
-import { type Operator, tellOperator } from './operator.ts';
+import type { PartitionMetrics } from './metrics.ts';
+import { tellOperator } from './operator.ts';
 import { lostMessagesEvent } from './own-events.ts';
-import { CHAIN_TIMING, type ChainTiming, type PartitionContext, runPartition } from './partition.ts';
+import { type PartitionContext, runPartition } from './partition.ts';
 import { positionText } from './position.ts';
 import type { QuarantineEntry, Source } from './row.ts';
-import type { ChainStore } from './store.ts';
-
-export interface ChainOptions {
-  nc: NatsConnection;
-  /** As the user who may insert and select, nothing else. */
-  clickhouse: ClickHouseClient;
-  buckets: { leases: Bucket; alarms: Bucket; floors: Bucket };
-  log: Logger;
-  metrics: Registry;
-  /** How many partitions the installation has. */
-  partitions: number;
-  operatorWorkspaceId: string;
-  /** Same in every life of a supervised process. */
-  instance?: string | undefined;
-  timing?: Partial<StageTiming>;
-  /** Instead of the tables in ClickHouse, for tests. */
-  store?: ChainStore;
-}
-
-export interface StageTiming extends ChainTiming, HolderTiming {
-  floorIntervalMs: number;
-  houseIntervalMs: number;
-}
-
-const TIMING: StageTiming = {
-  ...HOLDER_TIMING,
-  ...CHAIN_TIMING,
-  floorIntervalMs: 5_000,
-  houseIntervalMs: 60_000,
-};
+import { createStage, type Stage, type StageOptions } from './stage.ts';
 
 /** For inserts under way; what is not finished by then is repeated at the next start. */
 const STOP_TIMEOUT_MS = 5_000;
@@ -60,11 +25,21 @@ export interface Chain {
   stop(): Promise<void>;
 }
 
+export interface ChainOptions extends Omit<StageOptions, 'store'> {
+  /** As the user who may insert and select, nothing else. */
+  clickhouse: ClickHouseClient;
+}
+
+/** The chain stage on the tables in ClickHouse. */
+export function startChain({ clickhouse, ...options }: ChainOptions): Chain {
+  return startStage({ ...options, store: clickHouseStore(clickhouse) });
+}
+
 /**
  * Starts the chain stage: every partition whose lease this process gets, and, in one process of all, the
  * purge of EVENTS and the look-out for messages that the broker lost.
  */
-export function startChain(options: ChainOptions): Chain {
+export function startStage(options: StageOptions): Chain {
   const stopping = new AbortController();
   const stage = createStage(options);
   const work = [keepHouse(stage, stopping.signal)];
@@ -80,37 +55,6 @@ export function startChain(options: ChainOptions): Chain {
       await Promise.race([Promise.allSettled(work), timeout]);
       stage.floors.stop();
     },
-  };
-}
-
-/** What the partitions of one process share. */
-export interface Stage extends ChainOptions {
-  timing: StageTiming;
-  store: ChainStore;
-  floors: FloorRecorder;
-  states: Map<number, PartitionState>;
-  metricsOf: (partition: number) => PartitionMetrics;
-  operator: Operator;
-  holder: string;
-}
-
-function createStage(options: ChainOptions): Stage {
-  const timing = { ...TIMING, ...options.timing };
-  const { floors } = options.buckets;
-  return {
-    ...options,
-    timing,
-    store: options.store ?? clickHouseStore(options.clickhouse),
-    floors: createFloorRecorder(floors, timing.floorIntervalMs, (error) =>
-      options.log.debug({ err: error }, 'a floor was not written'),
-    ),
-    states: new Map(),
-    metricsOf: createChainMetrics(options.metrics),
-    operator: {
-      workspaceId: options.operatorWorkspaceId,
-      partition: partitionOf(options.operatorWorkspaceId, options.partitions),
-    },
-    holder: `${hostname()}:${process.pid}`,
   };
 }
 

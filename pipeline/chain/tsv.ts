@@ -2,19 +2,28 @@ import type { Micros } from '../../core/time.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import type { ChainRow, QuarantineEntry, Source } from './row.ts';
 
+/** Large enough to be sent in few pieces, small enough never to hold a whole insert as one text. */
+const PIECE_CHARACTERS = 512 * 1024;
+
 /** The bytes of one insert in ClickHouse's format TabSeparated, columns as in `EVENT_INSERT_COLUMNS`. */
-export function eventsTsv(source: Source, rows: readonly ChainRow[], chainedAtMicros: Micros): Buffer {
+export function* eventsTsv(
+  source: Source,
+  rows: readonly ChainRow[],
+  chainedAtMicros: Micros,
+): Generator<Buffer> {
   const chainedAt = dateTime(formatTimestamp(chainedAtMicros));
-  const before = `${source.partition}\t${escaped(source.epoch)}\t`;
-  let text = '';
+  let piece = '';
   for (const row of rows) {
-    text +=
-      `${before}${row.position.sequence}\t${row.position.index}\t${chainedAt}\t` +
+    piece +=
+      `${source.partition}\t${source.epoch}\t${row.position.sequence}\t${row.position.index}\t${chainedAt}\t` +
       `${escaped(row.workspaceId)}\t${row.seq}\t${dateTime(row.createdAt)}\t` +
-      `${escaped(row.body)}\t${escaped(row.private)}\t${escaped(row.salt)}\t` +
+      `${escapedLine(row.body)}\t${escapedLine(row.private)}\t${escapedLine(row.salt)}\t` +
       `${row.eventHash}\t${row.previousEventHash}\n`;
+    if (piece.length < PIECE_CHARACTERS) continue;
+    yield Buffer.from(piece);
+    piece = '';
   }
-  return Buffer.from(text);
+  yield Buffer.from(piece);
 }
 
 /**
@@ -43,7 +52,11 @@ export const QUARANTINE_COLUMNS = [
 
 const SPECIAL = /[\\\t\n\r\0]/;
 
-/** Canonical JSON has backslashes at most; the rest is for texts that are not. */
+/** The fields of a queued line have neither tabs nor newlines. */
+function escapedLine(text: string): string {
+  return text.includes('\\') ? text.replaceAll('\\', '\\\\') : text;
+}
+
 function escaped(text: string): string {
   if (!SPECIAL.test(text)) return text;
   return text

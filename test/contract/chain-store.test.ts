@@ -316,5 +316,6 @@ function plain(row: ChainRow): ChainRow {
     private: row.private,
     eventHash,
     previousEventHash,
+    bytes: row.bytes,
   };
 }

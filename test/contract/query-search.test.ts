@@ -333,7 +333,7 @@ describe('one event', () => {
   test('every seeded event comes back with its texts unchanged', async () => {
     for (const { event } of events.slice(0, 60)) {
       const { data } = (await api.get(WORKSPACE, `/events/${event.id}`)).json;
-      expect(JSON.stringify(data.metadata)).toBe(event.metadata ? canonicalJson(event.metadata) : 'null');
+      expect(canonicalJson(data.metadata)).toBe(canonicalJson(event.metadata ?? null));
       expect(data.actor_name).toBe(event.actor_name ?? null);
       expect(data.resource_name).toBe(event.resource_name ?? null);
       expect(data.ip_address).toBe(event.ip_address ?? null);
@@ -402,13 +402,17 @@ describe('access', () => {
 describe('totals', () => {
   test('beyond 100,000 are exact without filters and an estimate with them', async () => {
     const many = 'ws_00000000000000d4';
-    await insertSeeded(writer, chainEvents(many, variedEvents(110_000, randomFrom(8))));
+    const ticks = Array.from({ length: 110_000 }, (_, n) => ({
+      actor_id: `clock_${n % 100}`,
+      action: 'clock.ticked',
+    }));
+    await insertSeeded(writer, chainEvents(many, ticks));
     const unfiltered = await api.get(many, '/events?limit=1');
     expect(unfiltered.json.pagination).toMatchObject({ total: 110_000, total_is_estimate: false });
-    const filtered = await api.get(many, '/events?limit=1&action=*');
+    const filtered = await api.get(many, '/events?limit=1&action=clock.*');
     expect(filtered.json.pagination).toMatchObject({ total: 110_000, total_is_estimate: true });
-    const half = await api.get(many, '/events?limit=1&action_category=data');
-    expect(half.json.pagination.total_is_estimate).toBe(false);
+    const some = await api.get(many, '/events?limit=1&actor_id=clock_7');
+    expect(some.json.pagination).toMatchObject({ total: 1_100, total_is_estimate: false });
   });
 });
 

@@ -99,7 +99,7 @@ async function send(baseUrl: string, keys: string[]): Promise<Sent[]> {
     body: JSON.stringify(single ? events[0] : { events }),
   });
   expect(response.status).toBe(202);
-  const answer = await response.json();
+  const answer = (await response.json()) as Sent & { events: Sent[] };
   return single ? [answer] : answer.events;
 }
 

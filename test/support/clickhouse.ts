@@ -97,7 +97,11 @@ export async function startTestClickHouse(options: { migrated?: boolean } = {}):
 /** The role's entry without the command line around it. */
 function testProgram(): string[] {
   const main = join(ROOT, 'dist', 'infra', 'chdb', 'main.js');
-  return ['--input-type=module', '--eval', `const { runChdb } = await import(${JSON.stringify(main)}); await runChdb();`];
+  return [
+    '--input-type=module',
+    '--eval',
+    `const { runChdb } = await import(${JSON.stringify(main)}); await runChdb();`,
+  ];
 }
 
 /** Child processes run what was built; a test must not run yesterday's. */

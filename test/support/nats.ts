@@ -57,6 +57,9 @@ export async function startTestNats(options: { storeLimitBytes?: number } = {}):
   }
 
   let child = await start();
+  // A test run that is cut short leaves no server behind.
+  const onExit = () => child.kill('SIGKILL');
+  process.once('exit', onExit);
   return {
     url: natsUrl(port, PASSWORD),
     monitorUrl: natsMonitorUrl(monitorPort),
@@ -65,6 +68,7 @@ export async function startTestNats(options: { storeLimitBytes?: number } = {}):
       return child.pid ?? 0;
     },
     stop: async () => {
+      process.off('exit', onExit);
       await end('SIGKILL');
       rmSync(folder, { recursive: true, force: true });
     },

@@ -167,7 +167,9 @@ export interface Program {
   stop(signal?: NodeJS.Signals): Promise<Ended>;
 }
 
-const PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+/** Seen from here as a source, or compiled into `dist` itself. */
+const FROM_HERE = import.meta.url.endsWith('.ts') ? '../../dist/cli/main.js' : '../../cli/main.js';
+const PROGRAM = fileURLToPath(new URL(FROM_HERE, import.meta.url));
 
 /**
  * Runs `immutable <args>`. Only the given settings reach it, whatever the developer's shell has. It ends

@@ -62,7 +62,8 @@ CREATE TABLE IF NOT EXISTS immutable.events
     INDEX target_ids_index target_ids TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX search_text_index search_text TYPE text(tokenizer = ngrams(3)),
 
-    -- The highest position of a partition, from a few rows a part.
+    -- The row at a position; and, from a few rows a part, the highest position of a partition.
+    INDEX stream_seq_index stream_seq TYPE minmax GRANULARITY 1,
     PROJECTION positions (SELECT partition, stream_epoch, max((stream_seq, stream_index)) GROUP BY partition, stream_epoch),
 
     -- Both processes that believe they hold a partition compute the same rows; a row older than the

@@ -1,0 +1,534 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { partitionOf } from '../../control/partition.ts';
+import { nativeHasher } from '../../infra/hash.ts';
+import { METADATA_EPOCH, STREAM_CHAINED, STREAM_EVENTS } from '../../infra/nats/names.ts';
+import { ensureStreams, streamEpoch } from '../../infra/nats/streams.ts';
+import { decodeMessage } from './decode.ts';
+import { extend } from './extend.ts';
+import { BEFORE_ALL } from './position.ts';
+import type { ChainRow } from './row.ts';
+import { type MemoryStore, memoryStore, type Operation } from './testing/memory-store.ts';
+import { type Death, mortalStore } from './testing/mortal-store.ts';
+import { sampleDecode, sampleEvent, samplePayload } from './testing/sample.ts';
+import { eventually, OPERATOR, openTestStage, type TestStage, workspacesOf } from './testing/stage.ts';
+
+const PARTITIONS = 2;
+const [A = '', B = '', C = ''] = workspacesOf(0, PARTITIONS, 3);
+const [D = ''] = workspacesOf(1, PARTITIONS, 1);
+
+let stage: TestStage;
+let store: MemoryStore;
+
+beforeAll(async () => {
+  stage = await openTestStage(PARTITIONS);
+});
+beforeEach(async () => {
+  await stage.reset();
+  store = memoryStore();
+});
+afterAll(async () => {
+  await stage?.close();
+});
+
+/** What the stream says the rows of a partition must be. */
+async function expectedRows(partition: number): Promise<ChainRow[]> {
+  const source = { partition, epoch: await streamEpoch(stage.nc) };
+  const messages = [];
+  const { state } = await stage.manager.streams.info(STREAM_EVENTS);
+  for (let sequence = state.first_seq; sequence <= state.last_seq; sequence++) {
+    const message = await stage.manager.streams.getMessage(STREAM_EVENTS, { seq: sequence });
+    if (message === null || !message.subject.startsWith(`events.${partition}.`)) continue;
+    const { seq, subject, data, timestamp } = message;
+    const storedAtMicros = Number(BigInt(Date.parse(timestamp)) * 1000n) + Number(timestamp.slice(23, 26));
+    messages.push(
+      decodeMessage(
+        { sequence: seq, subject, data, storedAtMicros },
+        { source, ...sampleDecode(PARTITIONS) },
+      ),
+    );
+  }
+  return extend(
+    {
+      source,
+      after: BEFORE_ALL,
+      messages,
+      headOf: () => undefined,
+      isKnown: () => false,
+      refusals: new Map(),
+    },
+    nativeHasher,
+  ).rows;
+}
+
+function rowsOf(partition: number): ChainRow[] {
+  return store.rows
+    .filter((row) => row.partition === partition)
+    .sort((a, b) => a.position.sequence - b.position.sequence || a.position.index - b.position.index)
+    .map(({ partition: _, epoch: __, chainedAtMicros: ___, ...row }) => row);
+}
+
+async function untilStored(count: number): Promise<void> {
+  await eventually(
+    () => store.rows.length,
+    (length) => length >= count,
+  );
+}
+
+/** Stored is exactly what the stream says, and CHAINED has each of it once, in order. */
+async function expectWhole(): Promise<void> {
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    expect(rowsOf(partition)).toEqual(await expectedRows(partition));
+  }
+  const chained = await eventually(
+    async () => [...(await stage.chained()).values()].flat(),
+    (events) => events.length >= store.rows.length,
+  );
+  expect(chained).toHaveLength(store.rows.length);
+  for (const [workspaceId, events] of await stage.chained()) {
+    const rows = store.rows.filter((row) => row.workspaceId === workspaceId).sort((a, b) => a.seq - b.seq);
+    expect(rows).toMatchObject(events);
+    expect(events.map((event) => event.seq)).toEqual(rows.map((row) => row.seq));
+  }
+}
+
+function actionsOf(workspaceId: string): string[] {
+  return store.rows
+    .filter((row) => row.workspaceId === workspaceId)
+    .sort((a, b) => a.seq - b.seq)
+    .map((row) => JSON.parse(row.body).action);
+}
+
+describe('the chain stage', () => {
+  it('stores and publishes what EVENTS has, of every partition', async () => {
+    await stage.publish(A, [sampleEvent(A), sampleEvent(A)]);
+    await stage.publish(D, [sampleEvent(D)]);
+    stage.start(store);
+    await stage.publish(B, [sampleEvent(B)]);
+    await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(5);
+    await expectWhole();
+  });
+
+  it('goes on where it stopped', async () => {
+    await stage.publish(A, [sampleEvent(A), sampleEvent(A)]);
+    const chain = stage.start(store);
+    await untilStored(2);
+    await chain.stop();
+    await stage.publish(A, [sampleEvent(A)]);
+    await stage.publish(D, [sampleEvent(D)]);
+    stage.start(store);
+    await untilStored(4);
+    await expectWhole();
+  });
+
+  it('keeps one event of a key: within a message, across messages, and across restarts', async () => {
+    const keyed = () => sampleEvent(A, { key: 'k' });
+    await stage.publish(A, [keyed(), keyed(), sampleEvent(A)]);
+    await stage.publish(A, [keyed()]);
+    const chain = stage.start(store);
+    await untilStored(2);
+    await stage.publish(A, [keyed(), sampleEvent(A)]);
+    await untilStored(3);
+    await chain.stop();
+    stage.start(store);
+    await stage.publish(A, [keyed(), sampleEvent(A)]);
+    await untilStored(4);
+    await expectWhole();
+  });
+
+  it('goes on after messages that held nothing new', async () => {
+    const keyed = () => sampleEvent(A, { key: 'k' });
+    await stage.publish(A, [keyed()]);
+    stage.start(store);
+    await untilStored(1);
+    await stage.publish(A, [keyed()]);
+    await stage.publish(A, [keyed()]);
+    await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(2);
+    await expectWhole();
+  });
+
+  it('ends an insert where the month changes', async () => {
+    const midnight = Date.UTC(2026, 2, 1) * 1000;
+    await stage.publish(A, [sampleEvent(A), sampleEvent(A), sampleEvent(A)], midnight - 2);
+    await stage.publish(B, [sampleEvent(B)], midnight + 10);
+    await stage.publish(C, [sampleEvent(C)], midnight - 1);
+    stage.start(store);
+    await untilStored(5);
+    expect(store.rows.map((row) => row.createdAt.slice(0, 7))).toEqual([
+      '2026-02',
+      '2026-02',
+      '2026-03',
+      '2026-03',
+      '2026-02',
+    ]);
+    expect(store.tokens).toHaveLength(3);
+    await expectWhole();
+  });
+
+  it('waits while the store is away, and loses nothing', async () => {
+    let away = false;
+    store.fault = () => {
+      if (away) throw new Error('connection refused');
+    };
+    stage.start(store);
+    await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(1);
+    away = true;
+    for (let count = 0; count < 5; count++) await stage.publish(A, [sampleEvent(A)]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(store.rows).toHaveLength(1);
+    away = false;
+    await untilStored(6);
+    await expectWhole();
+  });
+
+  it('goes on after NATS was killed and came back', async () => {
+    stage.start(store);
+    await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(1);
+    await stage.nats.kill9();
+    await stage.nats.restart();
+    await eventually(
+      () =>
+        stage.publish(A, [sampleEvent(A)]).then(
+          () => true,
+          () => false,
+        ),
+      (published) => published,
+    );
+    await untilStored(2);
+    await expectWhole();
+  });
+});
+
+describe('a process that is killed', () => {
+  const deaths: Death[] = (
+    [
+      'highestPosition',
+      'rowAt',
+      'heads',
+      'knownIds',
+      'insert',
+      'quarantine',
+      'positionOf',
+      'firstPositionSince',
+    ] as Operation[]
+  ).flatMap((operation) =>
+    [1, 2, 3].flatMap((call) =>
+      (['before', 'after'] as const).map((moment) => ({ operation, moment, call })),
+    ),
+  );
+
+  it.each(deaths)(
+    '$moment the effect of call $call of $operation leaves work for the next, and no trace',
+    async (death) => {
+      await stage.publish(A, [sampleEvent(A), sampleEvent(A, { key: 'k' })]);
+      await stage.publishRaw(`events.0.${B}`, Buffer.from('damaged'));
+      const mortal = mortalStore(store, death);
+      stage.start(mortal.view);
+      await stage.publish(A, [sampleEvent(A, { key: 'k' }), sampleEvent(A, { key: 'l' })]);
+      await stage.publish(B, [sampleEvent(B)]);
+      await Promise.race([mortal.died, untilStored(5)]);
+      await stage.publish(A, [sampleEvent(A, { key: 'l' }), sampleEvent(A)]);
+      stage.start(store);
+      await untilStored(6);
+      await expectWhole();
+      expect(store.quarantined).toHaveLength(1);
+    },
+  );
+});
+
+describe('two processes on one partition', () => {
+  it('do not fork the chain, though neither is stopped by a lease', async () => {
+    const everyone = { ...stage.buckets.leases };
+    const without = () => ({
+      buckets: {
+        ...stage.buckets,
+        leases: {
+          ...everyone,
+          get: async () => undefined,
+          create: async () => 1,
+          update: async () => 1,
+          delete: async () => {},
+        },
+      },
+    });
+    stage.start(store, without());
+    stage.start(store, without());
+    for (let round = 0; round < 30; round++) {
+      await stage.publish(A, [sampleEvent(A), sampleEvent(A, { key: `k${round % 7}` })]);
+      await stage.publish(B, [sampleEvent(B)]);
+    }
+    await untilStored(67);
+    await expectWhole();
+  });
+
+  it('share the work by leases', async () => {
+    const [one, other] = [stage.start(store, { instance: 'one' }), stage.start(store, { instance: 'other' })];
+    const working = () =>
+      [one, other].flatMap((chain) =>
+        [...chain.states()].filter(([, state]) => state === 'working').map(([id]) => id),
+      );
+    await eventually(working, (ids) => ids.length === PARTITIONS);
+    expect(working().sort()).toEqual([0, 1]);
+    await one.stop();
+    await eventually(
+      () => [...other.states().values()],
+      (states) => states.every((state) => state === 'working'),
+    );
+    await stage.publish(A, [sampleEvent(A)]);
+    await stage.publish(D, [sampleEvent(D)]);
+    await untilStored(2);
+  });
+});
+
+describe('a stream that does not belong to what is stored', () => {
+  const alarm = () => stage.buckets.alarms.get('partition.0');
+
+  async function storeSome(count: number): Promise<void> {
+    for (let number = 0; number < count; number++) await stage.publish(A, [sampleEvent(A)]);
+    const chain = stage.start(store);
+    await untilStored(count);
+    await chain.stop();
+  }
+
+  async function recreate(sameEpoch: boolean): Promise<void> {
+    const epoch = await streamEpoch(stage.nc);
+    const { config } = await stage.manager.streams.info(STREAM_EVENTS);
+    await stage.manager.streams.delete(STREAM_EVENTS);
+    if (sameEpoch) await stage.manager.streams.add({ ...config, metadata: { [METADATA_EPOCH]: epoch } });
+    else await ensureStreams(stage.nc, { replicas: 1, storeLimitBytes: 512 * 1024 * 1024 });
+  }
+
+  async function expectStopped(stored: number, reason: RegExp): Promise<void> {
+    const chain = stage.start(store);
+    const raised = await eventually(alarm, (entry) => entry !== undefined);
+    expect(raised?.value).toMatchObject({ message: expect.stringMatching(reason) });
+    await eventually(
+      () => chain.states().get(0),
+      (state) => state === 'stopped',
+    );
+    await stage.publish(A, [sampleEvent(A)]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(store.rows).toHaveLength(stored);
+  }
+
+  it('stops the partition when it has another epoch', async () => {
+    await storeSome(3);
+    await recreate(false);
+    for (let number = 0; number < 5; number++) await stage.publish(A, [sampleEvent(A)]);
+    await expectStopped(3, /another one/);
+  });
+
+  it('stops the partition when it ends before what is stored', async () => {
+    await storeSome(3);
+    await recreate(true);
+    await stage.publish(A, [sampleEvent(A)]);
+    await expectStopped(3, /ends before/);
+  });
+
+  it('stops the partition when its message is not what is stored', async () => {
+    await storeSome(3);
+    await recreate(true);
+    for (let number = 0; number < 5; number++) await stage.publish(A, [sampleEvent(A)]);
+    await expectStopped(3, /not what the stream has/);
+  });
+
+  it('stops the partition when published events are not stored and cannot be chained again', async () => {
+    await storeSome(3);
+    await eventually(
+      async () => (await stage.chained()).get(A)?.length,
+      (count) => count === 3,
+    );
+    await stage.manager.streams.purge(STREAM_EVENTS, { seq: 3 });
+    const older = memoryStore();
+    older.put({ partition: 0, epoch: await streamEpoch(stage.nc) }, store.rows.slice(0, 1));
+    store = older;
+    await expectStopped(1, /missing from ClickHouse/);
+  });
+
+  it('chains again what is missing as long as the stream has it, and publishes nothing twice', async () => {
+    await storeSome(3);
+    await eventually(
+      async () => (await stage.chained()).get(A)?.length,
+      (count) => count === 3,
+    );
+    const older = memoryStore();
+    older.put({ partition: 0, epoch: await streamEpoch(stage.nc) }, store.rows.slice(0, 1));
+    store = older;
+    stage.start(store);
+    await untilStored(3);
+    await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(4);
+    await expectWhole();
+  });
+
+  it('stops the partition while it is at work', async () => {
+    stage.start(store);
+    for (let number = 0; number < 3; number++) await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(3);
+    await recreate(false);
+    await eventually(alarm, (entry) => entry !== undefined);
+    for (let number = 0; number < 5; number++) await stage.publish(A, [sampleEvent(A)]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(store.rows).toHaveLength(3);
+  });
+
+  it('lets the partition go on, and takes the alarm back, once both belong together again', async () => {
+    await storeSome(2);
+    await recreate(false);
+    const chain = stage.start(store);
+    await eventually(alarm, (entry) => entry !== undefined);
+    store = Object.assign(store, memoryStore());
+    await eventually(alarm, (entry) => entry === undefined);
+    await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(1);
+    expect(chain.states().get(0)).toBe('working');
+  });
+
+  it('compares nothing with a message that was purged', async () => {
+    await storeSome(3);
+    await stage.manager.streams.purge(STREAM_EVENTS, {});
+    stage.start(store);
+    await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(4);
+    expect(store.rows.map((row) => row.seq)).toEqual([1, 2, 3, 4]);
+  });
+});
+
+describe('what cannot enter the chain as it came', () => {
+  it('goes to the quarantine, raises an alarm, and leaves an event in its place', async () => {
+    await stage.publish(A, [sampleEvent(A)]);
+    const damaged = Buffer.from(samplePayload(A, [sampleEvent(A), sampleEvent(A)]));
+    damaged[damaged.length - 9] = (damaged[damaged.length - 9] ?? 0) ^ 1;
+    const sequence = await stage.publishRaw(`events.0.${A}`, damaged);
+    await stage.publish(A, [sampleEvent(A)]);
+    stage.start(store);
+    await untilStored(3);
+    await expectWhole();
+    expect(actionsOf(A)).toEqual(['document.viewed', 'immutable.message_damaged', 'document.viewed']);
+    expect(store.quarantined).toHaveLength(1);
+    expect(Buffer.from(store.quarantined[0]!.bytes)).toEqual(damaged);
+    expect(store.quarantined[0]).toMatchObject({ position: { sequence, index: 0 }, workspaceId: A });
+    expect(await stage.buckets.alarms.get('quarantine.0')).toBeDefined();
+    expect(await stage.buckets.alarms.get('partition.0')).toBeUndefined();
+  });
+
+  it('is told to the operator when its subject names a workspace of another partition', async () => {
+    await stage.publishRaw(`events.0.${D}`, Buffer.from(samplePayload(D, [sampleEvent(D)])));
+    stage.start(store);
+    await eventually(
+      () => actionsOf(OPERATOR),
+      (actions) => actions.length > 0,
+    );
+    expect(actionsOf(OPERATOR)).toEqual(['immutable.messages_lost']);
+    expect(actionsOf(D)).toEqual([]);
+    expect(store.quarantined).toHaveLength(1);
+    await expectWhole();
+  });
+
+  it('is found by halving a batch that ClickHouse refuses, and everything else is stored', async () => {
+    store.constraint = (row) => (row.private.includes('poison') ? 'it is poisoned' : undefined);
+    const events = (count: number) => Array.from({ length: count }, () => sampleEvent(A));
+    const poison = sampleEvent(A, { key: 'p', note: 'poison' });
+    await stage.publish(A, [...events(20), poison, ...events(11)]);
+    await stage.publish(B, [sampleEvent(B, { note: 'poison' })]);
+    await stage.publish(A, events(3));
+    stage.start(store);
+    await untilStored(36);
+    expect(actionsOf(A).filter((action) => action === 'immutable.event_refused')).toHaveLength(1);
+    expect(actionsOf(A)[20]).toBe('immutable.event_refused');
+    expect(actionsOf(A)).toHaveLength(35);
+    expect(actionsOf(B)).toEqual(['immutable.event_refused']);
+    expect(store.quarantined.map((entry) => Buffer.from(entry.bytes).toString())).toEqual([
+      expect.stringContaining(poison.body),
+      expect.stringContaining('poison'),
+    ]);
+    const chain = store.rows.filter((row) => row.workspaceId === A).sort((a, b) => a.seq - b.seq);
+    chain.forEach((row, index) => expect(row.previousEventHash).toBe(chain[index - 1]?.eventHash ?? ''));
+    const chained = await eventually(
+      async () => (await stage.chained()).get(A) ?? [],
+      (published) => published.length === 35,
+    );
+    expect(chained.map((event) => event.eventHash)).toEqual(chain.map((row) => row.eventHash));
+  });
+
+  it('survives a restart right behind it', async () => {
+    store.constraint = (row) => (row.private.includes('poison') ? 'it is poisoned' : undefined);
+    await stage.publish(A, [sampleEvent(A), sampleEvent(A, { note: 'poison' })]);
+    const chain = stage.start(store);
+    await untilStored(2);
+    await chain.stop();
+    stage.start(store);
+    await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(3);
+    expect(actionsOf(A)).toEqual(['document.viewed', 'immutable.event_refused', 'document.viewed']);
+    expect(await stage.buckets.alarms.get('partition.0')).toBeUndefined();
+  });
+
+  it('is never an event while the store refuses everything', async () => {
+    let refusing = true;
+    store.constraint = () => (refusing ? 'the server is confused' : undefined);
+    await stage.publish(A, [sampleEvent(A)]);
+    stage.start(store);
+    await eventually(
+      () => store.quarantined.length,
+      (length) => length > 0,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(store.rows).toEqual([]);
+    refusing = false;
+    await untilStored(1);
+    expect(
+      [...actionsOf(A)].every((action) => action.startsWith('document') || action.startsWith('immutable')),
+    ).toBe(true);
+  });
+});
+
+describe('messages that the broker lost', () => {
+  it('raise an alarm and make one event in the operator’s chain, also across restarts', async () => {
+    for (let number = 0; number < 6; number++) await stage.publish(A, [sampleEvent(A)]);
+    for (const sequence of [2, 3, 5])
+      await stage.manager.streams.deleteMessage(STREAM_EVENTS, sequence, false);
+    const chain = stage.start(store);
+    await eventually(
+      () => actionsOf(OPERATOR).length,
+      (count) => count === 2,
+    );
+    await untilStored(5);
+    await chain.stop();
+    stage.start(store);
+    await stage.publish(A, [sampleEvent(A)]);
+    await untilStored(6);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(actionsOf(OPERATOR)).toEqual(['immutable.messages_lost', 'immutable.messages_lost']);
+    expect(await stage.buckets.alarms.get('events.lost')).toBeDefined();
+    expect(actionsOf(A)).toHaveLength(4);
+    await expectWhole();
+  });
+});
+
+describe('CHAINED', () => {
+  it('gets everything that is kept when it was emptied while nobody looked', async () => {
+    await stage.publish(A, [sampleEvent(A)]);
+    const chain = stage.start(store);
+    await untilStored(1);
+    await chain.stop();
+    await stage.manager.streams.purge(STREAM_CHAINED, {});
+    await stage.publish(A, [sampleEvent(A)]);
+    stage.start(store);
+    await untilStored(2);
+    const chained = await eventually(
+      async () => (await stage.chained()).get(A) ?? [],
+      (events) => events.length > 0 && events.at(-1)?.seq === 2,
+    );
+    expect(chained.map((event) => event.seq)).toContain(2);
+  });
+});
+
+describe('partitions', () => {
+  it('are what the workspaces of these tests belong to', () => {
+    expect([A, B, C, D].map((id) => partitionOf(id, PARTITIONS))).toEqual([0, 0, 0, 1]);
+  });
+});
