@@ -69,12 +69,18 @@ const FIRST_RETRY_DELAY_MS = 5;
 const MAX_RETRY_DELAY_MS = 250;
 const COMPLAINT_INTERVAL_MS = 1_000;
 
-/** One call of `commit`, waiting. */
+/** One call of `commit`, waiting for a group. */
 interface Waiting {
   workspaceId: string;
   lines: readonly string[];
   bytes: number;
+  caller: Caller;
+}
+
+/** Who waits for a group. */
+interface Caller {
   sinceMs: number;
+  events: number;
   resolve(): void;
   reject(error: Error): void;
 }
@@ -82,7 +88,8 @@ interface Waiting {
 /** What one batch carries: fixed before its first attempt, so that a repetition is recognised. */
 interface Group {
   messages: BatchMessage[];
-  waiting: Waiting[];
+  /** In the order of their arrival. The lines themselves are not kept: they are in the messages. */
+  callers: Caller[];
   bytes: number;
 }
 
@@ -110,7 +117,8 @@ export function createCommitter(options: CommitterOptions): Committer {
     }
     hold(bytes);
     return new Promise((resolve, reject) => {
-      queue.push({ workspaceId, lines, bytes, sinceMs: performance.now(), resolve, reject });
+      const caller = { sinceMs: performance.now(), events: lines.length, resolve, reject };
+      queue.push({ workspaceId, lines, bytes, caller });
       schedule();
     });
   }
@@ -148,9 +156,9 @@ export function createCommitter(options: CommitterOptions): Committer {
     inFlight -= 1;
     observe?.inFlight(inFlight);
     hold(-group.bytes);
-    for (const waiting of group.waiting) {
-      if (failure === undefined) waiting.resolve();
-      else waiting.reject(failure);
+    for (const caller of group.callers) {
+      if (failure === undefined) caller.resolve();
+      else caller.reject(failure);
     }
     report(group, attempts);
     if (inFlight === 0) send();
@@ -185,10 +193,10 @@ export function createCommitter(options: CommitterOptions): Committer {
   }
 
   function report(group: Group, attempts: number): void {
-    const oldest = group.waiting[0]?.sinceMs ?? 0;
-    const events = group.waiting.reduce((total, { lines }) => total + lines.length, 0);
-    const figures = { requests: group.waiting.length, events, bytes: group.bytes, attempts };
-    observe?.settled(figures, (performance.now() - oldest) / 1000);
+    const { callers, bytes } = group;
+    const events = callers.reduce((total, caller) => total + caller.events, 0);
+    const seconds = (performance.now() - (callers[0]?.sinceMs ?? 0)) / 1000;
+    observe?.settled({ requests: callers.length, events, bytes, attempts }, seconds);
   }
 
   async function drain(timeoutMs: number): Promise<void> {
@@ -230,15 +238,15 @@ const FULL_RETRY_SECONDS = 10;
 /** Takes requests, oldest first, until a limit is reached, and packs each workspace's lines into as few messages as fit. */
 function formGroup(queue: Queue, limits: CommitLimits, options: CommitterOptions): Group {
   const packer = createPacker(limits.messageBytes);
-  const waiting: Waiting[] = [];
+  const callers: Caller[] = [];
   let bytes = 0;
   for (let next = queue.peek(); next !== undefined; next = queue.peek()) {
     const isFull =
       bytes + next.bytes > limits.groupBytes || packer.count + next.lines.length > limits.groupMessages;
-    if (waiting.length > 0 && isFull) break;
+    if (callers.length > 0 && isFull) break;
     queue.shift();
     packer.add(next.workspaceId, next.lines);
-    waiting.push(next);
+    callers.push(next.caller);
     bytes += next.bytes;
   }
   const receivedAtMicros = options.nowMicros();
@@ -247,7 +255,7 @@ function formGroup(queue: Queue, limits: CommitLimits, options: CommitterOptions
     payload: queuedMessageFromLines(workspaceId, receivedAtMicros, lines, options.crc32),
     messageId: randomBytes(16).toString('base64url'),
   }));
-  return { messages, waiting, bytes };
+  return { messages, callers, bytes };
 }
 
 interface OpenMessage {

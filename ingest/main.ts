@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto';
-import { uuidv7 } from 'uuidv7';
+import { V7Generator } from 'uuidv7';
 import type { KeyRing } from '../control/keys.ts';
 import { partitionOf } from '../control/partition.ts';
 import { ImmutableError } from '../core/errors.ts';
@@ -85,7 +85,7 @@ export async function startIngest(deps: IngestDeps): Promise<Ingest> {
     clientAddress,
     placeOf: (ip) => deps.geo.lookup(ip),
     nowMicros,
-    newId: uuidv7,
+    newId: createIdSource(),
     newSalt: createSaltSource(),
     hasher: nativeHasher,
     metrics,
@@ -129,6 +129,25 @@ function rememberingPartitions(partitions: number): (workspaceId: string) => num
     known.set(workspaceId, partition);
     return partition;
   };
+}
+
+const WORDS_AT_ONCE = 2_048;
+
+/** UUIDv7s that rise within this process. The library's own random source asks the system every other id. */
+function createIdSource(): () => string {
+  const pool = new Uint32Array(WORDS_AT_ONCE);
+  let used = pool.length;
+  const generator = new V7Generator({
+    nextUint32: () => {
+      if (used === pool.length) {
+        randomFillSync(pool);
+        used = 0;
+      }
+      used += 1;
+      return pool[used - 1] ?? 0;
+    },
+  });
+  return () => generator.generate().toString();
 }
 
 const SALT_BYTES = 16;

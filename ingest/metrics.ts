@@ -7,23 +7,42 @@ export interface IngestMetrics {
   commits: CommitObserver;
 }
 
+/** What changes with every request is only counted here, and told when somebody asks for the metrics. */
 export function createIngestMetrics(registry: Registry): IngestMetrics {
   const registers = [registry];
-  const accepted = new Counter({
-    name: 'immutable_ingest_accepted_events_total',
-    help: 'Events answered with 202',
-    registers,
-  });
-  const duplicates = new Counter({
-    name: 'immutable_ingest_duplicate_events_total',
-    help: 'Those of them answered with the word duplicate',
-    registers,
-  });
-  const rejected = new Counter({
-    name: 'immutable_ingest_rejected_events_total',
-    help: 'Events that broke a rule',
-    registers,
-  });
+  const counts = { accepted: 0, duplicates: 0, rejected: 0, heldBytes: 0, groupsInFlight: 0 };
+
+  function counter(name: string, help: string, count: 'accepted' | 'duplicates' | 'rejected'): void {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.inc(counts[count]);
+        counts[count] = 0;
+      },
+    });
+  }
+  function gauge(name: string, help: string, value: 'heldBytes' | 'groupsInFlight'): void {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(counts[value]);
+      },
+    });
+  }
+
+  counter('immutable_ingest_accepted_events_total', 'Events answered with 202', 'accepted');
+  counter(
+    'immutable_ingest_duplicate_events_total',
+    'Those of them answered with the word duplicate',
+    'duplicates',
+  );
+  counter('immutable_ingest_rejected_events_total', 'Events that broke a rule', 'rejected');
+  gauge('immutable_ingest_queue_bytes', 'Bytes of events that wait or are in flight', 'heldBytes');
+  gauge('immutable_ingest_groups_in_flight', 'Groups on their way to the disk', 'groupsInFlight');
   const seconds = new Histogram({
     name: 'immutable_ingest_commit_seconds',
     help: 'From the arrival of the oldest request of a group until the group is on disk, or given up',
@@ -41,26 +60,22 @@ export function createIngestMetrics(registry: Registry): IngestMetrics {
     help: 'Attempts to store a group after its first one',
     registers,
   });
-  const inFlight = new Gauge({
-    name: 'immutable_ingest_groups_in_flight',
-    help: 'Groups on their way to the disk',
-    registers,
-  });
-  const held = new Gauge({
-    name: 'immutable_ingest_queue_bytes',
-    help: 'Bytes of events that wait or are in flight',
-    registers,
-  });
 
   return {
     accepted: (events, repeats) => {
-      accepted.inc(events);
-      if (repeats > 0) duplicates.inc(repeats);
+      counts.accepted += events;
+      counts.duplicates += repeats;
     },
-    rejected: (events) => rejected.inc(events),
+    rejected: (events) => {
+      counts.rejected += events;
+    },
     commits: {
-      queued: (bytes) => held.set(bytes),
-      inFlight: (groups) => inFlight.set(groups),
+      queued: (bytes) => {
+        counts.heldBytes = bytes;
+      },
+      inFlight: (groups) => {
+        counts.groupsInFlight = groups;
+      },
       settled: (group, elapsedSeconds) => {
         seconds.observe(elapsedSeconds);
         groupEvents.observe(group.events);

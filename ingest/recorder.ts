@@ -68,13 +68,12 @@ export function createRecorder(deps: {
     }
   }
 
-  return async (workspaceId, events) => {
-    if (events.some(({ keyed }) => keyed)) return await recordKeyed(workspaceId, events);
-    await committer.commit(
-      workspaceId,
-      events.map(({ line }) => line),
-    );
-    return events.map(() => QUEUED);
+  return (workspaceId, events) => {
+    if (events.some(({ keyed }) => keyed)) return recordKeyed(workspaceId, events);
+    // Not `async`: the events need not live as long as their commit.
+    const queued: Recorded[] = events.map(() => QUEUED);
+    const lines = events.map(({ line }) => line);
+    return committer.commit(workspaceId, lines).then(() => queued);
   };
 }
 

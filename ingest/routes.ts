@@ -34,34 +34,46 @@ export interface IngestRouteDeps {
 
 /** `POST /api/v1/events` and `/api/v1/events/batch`. */
 export function ingestRoutes(deps: IngestRouteDeps): Route[] {
-  async function postEvent(request: HttpRequest): Promise<HttpResponse> {
-    const { input, circumstances } = await read(request);
-    const verdict = acceptEvent(input, circumstances);
-    if (!verdict.ok) {
-      deps.metrics.rejected(1);
-      throw invalid(verdict.violations);
-    }
-    const [recorded] = await deps.record(circumstances.workspaceId, [verdict.event]);
-    if (recorded?.status === 'failed') throw recorded.error;
-    deps.metrics.accepted(1, recorded?.status === 'duplicate' ? 1 : 0);
-    return { status: 202, body: acceptedText(verdict.event, recorded) };
+  // Everything up to the commit is done in one go: what a suspended function still names, the parsed body
+  // first of all, would outlive its use by the whole commit, and the garbage collector pays for that.
+
+  function postEvent(request: HttpRequest): Promise<HttpResponse> {
+    return read(request, (input, circumstances) => {
+      const verdict = acceptEvent(input, circumstances);
+      if (!verdict.ok) {
+        deps.metrics.rejected(1);
+        throw invalid(verdict.violations);
+      }
+      const answer = answerTo(verdict.event);
+      return deps.record(circumstances.workspaceId, [verdict.event]).then(([recorded]) => {
+        if (recorded?.status === 'failed') throw recorded.error;
+        deps.metrics.accepted(1, recorded?.status === 'duplicate' ? 1 : 0);
+        return { status: 202, body: answer(recorded) };
+      });
+    });
   }
 
-  async function postBatch(request: HttpRequest): Promise<HttpResponse> {
-    const { input, circumstances } = await read(request);
-    const { verdicts, warnings } = acceptBatch(input, circumstances);
-    const accepted = verdicts.flatMap((verdict) => (verdict.ok ? [verdict.event] : []));
-    deps.metrics.rejected(verdicts.length - accepted.length);
-    if (accepted.length === 0) throw invalid(allViolations(verdicts));
-    const recorded = await deps.record(circumstances.workspaceId, accepted);
-    countRecorded(recorded);
-    const entries = entryTexts(verdicts, recorded);
-    const warningsText = warnings.length === 0 ? '' : `,"warnings":${JSON.stringify(warnings)}`;
-    return { status: 202, body: `{"events":[${entries.join(',')}]${warningsText}}` };
+  function postBatch(request: HttpRequest): Promise<HttpResponse> {
+    return read(request, (input, circumstances) => {
+      const { verdicts, warnings } = acceptBatch(input, circumstances);
+      const accepted = verdicts.flatMap((verdict) => (verdict.ok ? [verdict.event] : []));
+      deps.metrics.rejected(verdicts.length - accepted.length);
+      if (accepted.length === 0) throw invalid(allViolations(verdicts));
+      const answers = verdicts.map((verdict) =>
+        verdict.ok ? answerTo(verdict.event) : rejectedText(verdict),
+      );
+      return deps.record(circumstances.workspaceId, accepted).then((recorded) => {
+        countRecorded(recorded);
+        return { status: 202, body: batchText(answers, recorded, warnings) };
+      });
+    });
   }
 
   /** Who asks, and what: everything that is refused is refused here, before any work on events. */
-  async function read(request: HttpRequest): Promise<{ input: unknown; circumstances: Circumstances }> {
+  function read(
+    request: HttpRequest,
+    use: (input: unknown, circumstances: Circumstances) => Promise<HttpResponse>,
+  ): Promise<HttpResponse> {
     const { workspace_id: workspaceId } = authenticate(
       deps.keyRing,
       request.header('authorization'),
@@ -69,12 +81,15 @@ export function ingestRoutes(deps: IngestRouteDeps): Route[] {
     );
     const refusal = deps.refusal(workspaceId);
     if (refusal !== undefined) throw refusal;
-    const input = await readJson({
+    const circumstances = circumstancesOf(request, workspaceId);
+    const input = readJson({
       body: request.body,
       contentType: request.header('content-type'),
       contentEncoding: request.header('content-encoding'),
     });
-    return { input, circumstances: circumstancesOf(request, workspaceId) };
+    return input instanceof Promise
+      ? input.then((inflated) => use(inflated, circumstances))
+      : use(input, circumstances);
   }
 
   function circumstancesOf(request: HttpRequest, workspaceId: string): Circumstances {
@@ -101,29 +116,42 @@ export function ingestRoutes(deps: IngestRouteDeps): Route[] {
   ];
 }
 
-/** An id needs no escaping, and this is what nearly every answer is made of. */
-function acceptedText({ id, warnings }: AcceptedEvent, recorded: Recorded | undefined): string {
-  const warningsText = warnings.length === 0 ? '' : `,"warnings":${JSON.stringify(warnings)}`;
-  return `{"id":"${id}","status":"${recorded?.status ?? 'queued'}"${warningsText}}`;
+type Answer = (recorded: Recorded | undefined) => string;
+
+/** Keeps the little of the event that its answer needs. */
+function answerTo({ id, warnings }: AcceptedEvent): Answer {
+  // An id needs no escaping.
+  if (warnings.length === 0) return (recorded) => `{"id":"${id}","status":"${recorded?.status ?? 'queued'}"}`;
+  const warningsText = JSON.stringify(warnings);
+  return (recorded) => `{"id":"${id}","status":"${recorded?.status ?? 'queued'}","warnings":${warningsText}}`;
 }
 
-/** One entry for each element of the request, in its order. */
-function entryTexts(verdicts: readonly Verdict[], recorded: readonly Recorded[]): string[] {
-  let next = 0;
-  return verdicts.map((verdict) => {
-    if (!verdict.ok) {
-      return rejectedText('validation_failed', invalidMessage(verdict.violations), verdict.violations);
-    }
-    const outcome = recorded[next];
-    next += 1;
-    return outcome?.status === 'failed'
-      ? rejectedText(outcome.error.code, outcome.error.message)
-      : acceptedText(verdict.event, outcome);
+function rejectedText({ violations }: Extract<Verdict, { ok: false }>): string {
+  return JSON.stringify({
+    status: 'rejected',
+    error: 'validation_failed',
+    message: invalidMessage(violations),
+    violations,
   });
 }
 
-function rejectedText(error: string, message: string, violations?: readonly Violation[]): string {
-  return JSON.stringify({ status: 'rejected', error, message, violations });
+/** One entry for each element of the request, in its order; `recorded` has those that were accepted. */
+function batchText(
+  answers: readonly (Answer | string)[],
+  recorded: readonly Recorded[],
+  warnings: readonly string[],
+): string {
+  let next = 0;
+  const entries = answers.map((answer) => {
+    if (typeof answer === 'string') return answer;
+    const outcome = recorded[next];
+    next += 1;
+    if (outcome?.status !== 'failed') return answer(outcome);
+    const { code, message } = outcome.error;
+    return JSON.stringify({ status: 'rejected', error: code, message });
+  });
+  const warningsText = warnings.length === 0 ? '' : `,"warnings":${JSON.stringify(warnings)}`;
+  return `{"events":[${entries.join(',')}]${warningsText}}`;
 }
 
 const MAX_VIOLATIONS = 100;

@@ -34,7 +34,8 @@ export interface BrokenLink {
   seq: number;
   event_id: string;
   follows: 0 | 1;
-  position_rises: 0 | 1;
+  /** The column by which it does not stand behind the row before in the stream; empty if it does. */
+  misplaced_by: '' | 'stream_seq' | 'stream_index';
   expected_hash: string;
   actual_hash: string;
 }
@@ -126,15 +127,18 @@ export function brokenContents(span: Span, source: Source, most: number): SqlQue
 export function brokenLinks(span: Span, before: Predecessor, most: number): SqlQuery {
   const where = spanCondition(span);
   return {
-    sql: `SELECT seq, event_id, follows, position_rises,
+    sql: `SELECT seq, event_id, follows, misplaced_by,
         if(hash_before = '', '', lower(hex(hash_before))) AS expected_hash, lower(hex(previous)) AS actual_hash
       FROM (
         SELECT seq, event_id, previous,
           lagInFrame(hash, 1, toFixedString(unhex({before_hash:String}), 32)) OVER before AS hash_before,
           previous = hash_before AND seq = lagInFrame(seq, 1, {before_seq:UInt64}) OVER before + 1 AS follows,
-          (stream_seq, stream_index) > (
-            lagInFrame(stream_seq, 1, {before_stream_seq:UInt64}) OVER before,
-            lagInFrame(stream_index, 1, {before_stream_index:UInt32}) OVER before) AS position_rises
+          lagInFrame(stream_seq, 1, {before_stream_seq:UInt64}) OVER before AS stream_seq_before,
+          lagInFrame(stream_index, 1, {before_stream_index:UInt32}) OVER before AS stream_index_before,
+          multiIf(
+            stream_seq < stream_seq_before, 'stream_seq',
+            stream_seq = stream_seq_before AND stream_index <= stream_index_before, 'stream_index',
+            '') AS misplaced_by
         FROM (
           SELECT seq, id AS event_id, created_at, event_hash AS hash, previous_event_hash AS previous,
             stream_seq, stream_index
@@ -143,7 +147,7 @@ export function brokenLinks(span: Span, before: Predecessor, most: number): SqlQ
         )
         WINDOW before AS (ORDER BY created_at ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
       )
-      WHERE NOT (follows AND position_rises)
+      WHERE NOT follows OR misplaced_by != ''
       LIMIT {most:UInt32}`,
     params: {
       ...where.params,

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { ImmutableError } from '../../core/errors.ts';
 import { ClickHouseException } from './exception.ts';
 import { identifierOf, tokens } from './lexer.ts';
@@ -20,6 +21,8 @@ export interface User {
 }
 
 const MIB = 1024 * 1024;
+/** Two of them at once leave room for what the service itself asks. */
+const ANALYST_MEMORY_BYTES = Math.min(2048 * MIB, Math.floor(totalmem() / 8));
 
 /**
  * Nobody holds a right to files, URLs or other servers (SOURCES). The writer adds and reads; that it can
@@ -62,7 +65,7 @@ export const USERS: readonly User[] = [
     grants: ['GRANT SELECT ON immutable.audit_events'],
     readOnly: true,
     profile: 'analyst',
-    settings: { max_execution_time: 60, max_memory_usage: 2048 * MIB },
+    settings: { max_execution_time: 60, max_memory_usage: ANALYST_MEMORY_BYTES },
     running: 2,
     waiting: 16,
   },
@@ -88,7 +91,7 @@ export function usersXml(): string {
     <analyst>
       <constraints>
         <max_execution_time><min>1</min><max>600</max></max_execution_time>
-        <max_memory_usage><min>1</min><max>${4096 * MIB}</max></max_memory_usage>
+        <max_memory_usage><min>1</min><max>${ANALYST_MEMORY_BYTES}</max></max_memory_usage>
       </constraints>
     </analyst>
   </profiles>

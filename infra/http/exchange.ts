@@ -73,15 +73,12 @@ export function createExchange(routes: readonly Route[], log: Logger): Exchange 
     }
   }
 
-  function failed(error: unknown, request: HttpRequest): HttpResponse {
+  function failed(error: unknown, requestId: string, { method, path }: RequestHead): HttpResponse {
     const shown = publicError(error);
     if (shown.code === 'internal') {
-      log.error(
-        { err: error, request_id: request.id, method: request.method, path: request.path },
-        'request failed',
-      );
+      log.error({ err: error, request_id: requestId, method, path }, 'request failed');
     }
-    return errorResponse(shown, request.id);
+    return errorResponse(shown, requestId);
   }
 
   function answer(
@@ -90,21 +87,15 @@ export function createExchange(routes: readonly Route[], log: Logger): Exchange 
     remoteAddress: string,
     body: Buffer,
   ): HttpResponse | Promise<HttpResponse> {
-    const request: HttpRequest = {
-      id: admission.requestId,
-      method: head.method,
-      path: head.path,
-      query: head.query,
-      header: (name) => headerOf(head.headers, name),
-      remoteAddress,
-      body,
-      params: admission.params,
-    };
+    const { requestId, handler, params } = admission;
     try {
-      const response = admission.handler(request);
-      return response instanceof Promise ? response.catch((error) => failed(error, request)) : response;
+      const response = handler(requestOf(requestId, params, head, remoteAddress, body));
+      // Nothing here may hold on to the body while the handler waits.
+      return response instanceof Promise
+        ? response.catch((error) => failed(error, requestId, head))
+        : response;
     } catch (error) {
-      return failed(error, request);
+      return failed(error, requestId, head);
     }
   }
 
@@ -117,6 +108,25 @@ export function createExchange(routes: readonly Route[], log: Logger): Exchange 
     get draining() {
       return draining;
     },
+  };
+}
+
+function requestOf(
+  id: string,
+  params: Params,
+  { method, path, query, headers }: RequestHead,
+  remoteAddress: string,
+  body: Buffer,
+): HttpRequest {
+  return {
+    id,
+    method,
+    path,
+    query,
+    header: (name) => headerOf(headers, name),
+    remoteAddress,
+    body,
+    params,
   };
 }
 

@@ -105,8 +105,10 @@ function report(total) {
     excused.map(({ name, reason }) => `${name}\n      because: ${reason}`),
   );
   list(inCi ? 'Skipped, which CI does not allow (see test/optional.json):' : 'Skipped:', unexcused);
+  const ranNothing = total.passed + total.failed.length + total.skipped.length === 0;
+  if (ranNothing) console.log('\nNo test was found, which is not taken for success.');
   console.log(`\n${countsLine(total)}`);
-  process.exitCode = total.failed.length > 0 || (inCi && unexcused.length > 0) ? 1 : 0;
+  process.exitCode = ranNothing || total.failed.length > 0 || (inCi && unexcused.length > 0) ? 1 : 0;
 }
 
 function readOptional() {

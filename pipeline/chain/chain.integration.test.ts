@@ -35,7 +35,7 @@ async function expectedRows(partition: number): Promise<ChainRow[]> {
   const source = { partition, epoch: await streamEpoch(stage.nc) };
   const messages = [];
   const { state } = await stage.manager.streams.info(STREAM_EVENTS);
-  for (let sequence = state.first_seq; sequence <= state.last_seq; sequence++) {
+  for (let sequence = Math.max(1, state.first_seq); sequence <= state.last_seq; sequence++) {
     const message = await stage.manager.streams.getMessage(STREAM_EVENTS, { seq: sequence });
     if (message === null || !message.subject.startsWith(`events.${partition}.`)) continue;
     const { seq, subject, data, timestamp } = message;
@@ -162,7 +162,6 @@ describe('the chain stage', () => {
       '2026-03',
       '2026-02',
     ]);
-    expect(store.tokens).toHaveLength(3);
     await expectWhole();
   });
 
@@ -290,6 +289,10 @@ describe('a stream that does not belong to what is stored', () => {
     for (let number = 0; number < count; number++) await stage.publish(A, [sampleEvent(A)]);
     const chain = stage.start(store);
     await untilStored(count);
+    await eventually(
+      async () => (await stage.chained()).get(A)?.length,
+      (published) => published === count,
+    );
     await chain.stop();
   }
 
@@ -389,7 +392,7 @@ describe('a stream that does not belong to what is stored', () => {
 
   it('compares nothing with a message that was purged', async () => {
     await storeSome(3);
-    await stage.manager.streams.purge(STREAM_EVENTS, {});
+    await stage.manager.streams.purge(STREAM_EVENTS);
     stage.start(store);
     await stage.publish(A, [sampleEvent(A)]);
     await untilStored(4);
@@ -446,7 +449,10 @@ describe('what cannot enter the chain as it came', () => {
       expect.stringContaining('poison'),
     ]);
     const chain = store.rows.filter((row) => row.workspaceId === A).sort((a, b) => a.seq - b.seq);
-    chain.forEach((row, index) => expect(row.previousEventHash).toBe(chain[index - 1]?.eventHash ?? ''));
+    expect(chain.map((row) => row.previousEventHash)).toEqual([
+      '',
+      ...chain.slice(0, -1).map((row) => row.eventHash),
+    ]);
     const chained = await eventually(
       async () => (await stage.chained()).get(A) ?? [],
       (published) => published.length === 35,
@@ -515,7 +521,7 @@ describe('CHAINED', () => {
     const chain = stage.start(store);
     await untilStored(1);
     await chain.stop();
-    await stage.manager.streams.purge(STREAM_CHAINED, {});
+    await stage.manager.streams.purge(STREAM_CHAINED);
     await stage.publish(A, [sampleEvent(A)]);
     stage.start(store);
     await untilStored(2);

@@ -329,6 +329,7 @@ function report(
 
 /** Rejects with the signal's reason as soon as it aborts; the promise is left to itself then. */
 async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  promise.catch(() => {});
   signal.throwIfAborted();
   let onAbort = () => {};
   const aborted = new Promise<never>((_, reject) => {
@@ -339,6 +340,5 @@ async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T
     return await Promise.race([promise, aborted]);
   } finally {
     signal.removeEventListener('abort', onAbort);
-    promise.catch(() => {});
   }
 }

@@ -125,6 +125,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
   async function untilOffered(): Promise<void> {
     for (const tell of idle) tell();
     idle = [];
+    if (stopping.signal.aborted) return;
     await new Promise<void>((resolve) => {
       wake = resolve;
     });

@@ -26,7 +26,6 @@ beforeAll(async () => {
   api = await startTestQuery(server.readerUrl);
   // What is tampered with here is written minutes after it was chained, as whoever tampers would.
   await run(`ALTER TABLE ${TABLES.events} DROP CONSTRAINT chained_recently`);
-  await run(`SYSTEM STOP MERGES ${TABLES.events}`);
 });
 
 afterAll(async () => {

@@ -29,7 +29,7 @@ export async function brokenPromises(stack: Stack, ledger: Ledger): Promise<stri
   }
 }
 
-interface StoredEvent {
+export interface StoredEvent {
   workspace_id: string;
   id: string;
   resource_id: string;
@@ -44,7 +44,8 @@ async function storedEvents(clickhouse: ClickHouseClient): Promise<StoredEvent[]
   return await result.json<StoredEvent>();
 }
 
-function missingOrDoubled(ledger: Ledger, stored: StoredEvent[]): string[] {
+/** Pure: what the ledger says against what is stored. */
+export function missingOrDoubled(ledger: Ledger, stored: StoredEvent[]): string[] {
   const broken: string[] = [];
   const rowsOf = new Map<string, number>();
   const idOfKey = new Map<string, string>();

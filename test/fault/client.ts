@@ -33,8 +33,11 @@ export interface Target {
   apiKey: string;
 }
 
+export function createLedger(): Ledger {
+  return { acknowledged: new Map(), keys: new Map(), wrong: [], requests: 0, failures: 0 };
+}
+
 export interface Clients {
-  ledger: Ledger;
   /** Lets each client finish the event it is on: keyed ones are repeated until they are acknowledged. */
   stop(): Promise<void>;
 }
@@ -46,30 +49,28 @@ export interface Clients {
  */
 export function startClients(options: {
   targets: readonly [Target, ...Target[]];
+  /** Where it is written down; several runs may share one. */
+  ledger: Ledger;
   clients: number;
   random: Random;
   /** Tells the events of several runs on one stack apart. */
   run: string;
+  /** Gives everything up, answered or not. */
+  signal: AbortSignal;
 }): Clients {
-  const ledger: Ledger = {
-    acknowledged: new Map(),
-    keys: new Map(),
-    wrong: [],
-    requests: 0,
-    failures: 0,
-  };
+  const { ledger, signal } = options;
   let stopping = false;
   const work = async (client: number) => {
-    for (let turn = 0; !stopping; turn += 1) {
+    for (let turn = 0; !stopping && !signal.aborted; turn += 1) {
       const target = options.random.oneOf(options.targets);
       const name = `${options.run}-${client}-${turn}`;
-      await sendOnce(target, someEvents(target, name, options.random, ledger), ledger, options.random);
+      const attempts = someEvents(target, name, options.random, ledger);
+      await sendUntilKnown(target, attempts, { ledger, random: options.random, signal });
       await sleep(options.random.between(0, 20));
     }
   };
   const working = Array.from({ length: options.clients }, (_, client) => work(client));
   return {
-    ledger,
     async stop() {
       stopping = true;
       await Promise.all(working);
@@ -114,10 +115,14 @@ function someKnown(ledger: Ledger, target: Target, random: Random): Acknowledged
 }
 
 /** Sends until nothing is left that may be repeated. */
-async function sendOnce(target: Target, attempts: Attempt[], ledger: Ledger, random: Random): Promise<void> {
+async function sendUntilKnown(
+  target: Target,
+  attempts: Attempt[],
+  { ledger, random, signal }: { ledger: Ledger; random: Random; signal: AbortSignal },
+): Promise<void> {
   let left = attempts;
   for (const { key } of attempts) if (key !== undefined) ledger.keys.set(key, ledger.keys.get(key));
-  while (left.length > 0) {
+  while (left.length > 0 && !signal.aborted) {
     const outcome = await post(target, left, ledger);
     if (outcome !== 'failed') {
       record(target, left, outcome, ledger);

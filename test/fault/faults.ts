@@ -6,8 +6,10 @@ import type { Random } from './random.ts';
 export const VICTIMS = ['serve', 'nats', 'chain', 'clickhouse'] as const satisfies readonly StackProcess[];
 export type Victim = (typeof VICTIMS)[number];
 
-/** Kills each with no chance to react, and resolves once all of them serve again. */
-export async function killAndAwait(stack: Stack, victims: readonly Victim[]): Promise<void> {
+/** After a moment, kills each with no chance to react; resolves once all of them serve again. */
+export async function killAndAwait(stack: Stack, victims: readonly Victim[], random: Random): Promise<void> {
+  // Long enough to be at any point of their work.
+  await sleep(random.between(200, 1500));
   const killed: { name: Victim; former: number }[] = [];
   // One between two lives is dead already; what is asked of it is that it comes back.
   for (const name of victims) {
@@ -23,12 +25,18 @@ export function pause(pid: number): { resume(): void } {
   return { resume: () => process.kill(pid, 'SIGCONT') };
 }
 
-/** One victim, sometimes two at once, after a moment that leaves it at any point of its work. */
-export async function somethingBreaks(stack: Stack, random: Random): Promise<string> {
-  const victim = random.oneOf(VICTIMS);
-  const other = random.oneOf(VICTIMS);
-  const victims = random.chance(0.2) && other !== victim ? [victim, other] : [victim];
-  await sleep(random.between(200, 1500));
-  await killAndAwait(stack, victims);
-  return victims.join(' and ');
+/** One or two of them are killed, or one stands still for a while, as a machine out of memory does. */
+export async function somethingBreaks(stack: Stack, random: Random): Promise<void> {
+  const victims = new Set([random.oneOf(VICTIMS)]);
+  if (random.chance(0.2)) victims.add(random.oneOf(VICTIMS));
+  const paused = random.chance(0.25) ? stack.pid(random.oneOf(VICTIMS)) : undefined;
+  if (paused === undefined) await killAndAwait(stack, [...victims], random);
+  else await pauseBriefly(paused, random);
+}
+
+export async function pauseBriefly(pid: number, random: Random): Promise<void> {
+  await sleep(random.between(200, 1000));
+  const paused = pause(pid);
+  await sleep(random.between(500, 3000));
+  paused.resume();
 }

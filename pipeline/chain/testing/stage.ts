@@ -70,8 +70,9 @@ export async function openTestStage(partitions = 2): Promise<TestStage> {
     };
   }
 
+  /** One that a test has killed does not answer; it is left behind. */
   async function stopAll(): Promise<void> {
-    await Promise.all(running.splice(0).map((chain) => chain.stop()));
+    await Promise.race([Promise.all(running.splice(0).map((chain) => chain.stop())), delay(500)]);
   }
 
   async function publishRaw(subject: string, payload: Uint8Array): Promise<number> {
@@ -128,7 +129,7 @@ export const OPERATOR = 'ws_00000000000000fe';
 async function readChained(manager: JetStreamManager): Promise<Map<string, ChainedEvent[]>> {
   const found = new Map<string, ChainedEvent[]>();
   const { state } = await manager.streams.info(STREAM_CHAINED);
-  for (let sequence = state.first_seq; sequence <= state.last_seq; sequence++) {
+  for (let sequence = Math.max(1, state.first_seq); sequence <= state.last_seq; sequence++) {
     const message = await manager.streams.getMessage(STREAM_CHAINED, { seq: sequence });
     if (message === null) continue;
     const { workspaceId, events } = decodeChained(message.data, crc32);
