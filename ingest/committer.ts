@@ -245,7 +245,7 @@ function formGroup(queue: Queue, limits: CommitLimits, options: CommitterOptions
       bytes + next.bytes > limits.groupBytes || packer.count + next.lines.length > limits.groupMessages;
     if (callers.length > 0 && isFull) break;
     queue.shift();
-    packer.add(next.workspaceId, next.lines);
+    packer.add(next);
     callers.push(next.caller);
     bytes += next.bytes;
   }
@@ -264,30 +264,33 @@ interface OpenMessage {
   bytes: number;
 }
 
+/** Fills messages up to `messageBytes`, which no single line exceeds; a request is divided only where it must be. */
 function createPacker(messageBytes: number) {
   const all: OpenMessage[] = [];
   const open = new Map<string, OpenMessage>();
 
-  function messageFor(workspaceId: string, lineBytes: number): OpenMessage {
+  function messageWithRoom(workspaceId: string, bytes: number): OpenMessage {
     const current = open.get(workspaceId);
-    if (current !== undefined && current.bytes + lineBytes <= messageBytes) return current;
+    if (current !== undefined && current.bytes + bytes <= messageBytes) return current;
     const next = { workspaceId, lines: [], bytes: 0 };
     open.set(workspaceId, next);
     all.push(next);
     return next;
   }
 
+  function put(workspaceId: string, lines: readonly string[], bytes: number): void {
+    const message = messageWithRoom(workspaceId, bytes);
+    message.lines.push(...lines);
+    message.bytes += bytes;
+  }
+
   return {
     get count() {
       return all.length;
     },
-    add(workspaceId: string, lines: readonly string[]): void {
-      for (const line of lines) {
-        const lineBytes = Buffer.byteLength(line);
-        const message = messageFor(workspaceId, lineBytes);
-        message.lines.push(line);
-        message.bytes += lineBytes;
-      }
+    add({ workspaceId, lines, bytes }: Waiting): void {
+      if (bytes <= messageBytes) put(workspaceId, lines, bytes);
+      else for (const line of lines) put(workspaceId, [line], Buffer.byteLength(line));
     },
     messages: (): readonly OpenMessage[] => all,
   };

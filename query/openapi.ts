@@ -48,6 +48,10 @@ const TIME: Schema = { type: 'string', format: 'date-time' };
 const UUID: Schema = { type: 'string', format: 'uuid' };
 const HASH: Schema = { type: 'string', pattern: '^[0-9a-f]{64}$' };
 const JSON_OBJECT: Schema = { type: 'object', additionalProperties: true };
+const DAMAGED: Schema = {
+  const: true,
+  description: 'There only if a stored text cannot be read; what it held is then empty, even the id.',
+};
 const WARNINGS: Schema = { type: 'array', items: STRING };
 
 const SCHEMAS: Schema = {

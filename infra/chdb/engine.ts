@@ -1,15 +1,15 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Session } from 'chdb';
 import { ImmutableError } from '../../core/errors.ts';
+import { makeScratch, removeOtherScratch, writeConfiguration } from './configuration.ts';
 import { createPipes } from './pipes.ts';
 import { createSessions, MAX_QUERY_BYTES, type SessionOptions } from './sessions.ts';
 import { quote, quoteName } from './sql.ts';
 import type { InsertTarget } from './statement.ts';
-import { USERS, usersXml } from './users.ts';
+import { USERS } from './users.ts';
 
 /** ClickHouse inside this process, on one data directory. */
 export interface Engine {
@@ -18,6 +18,8 @@ export interface Engine {
   format(sql: string): string;
   /** A session with the user's rights and the request's settings, for one query. Close it when that has ended. */
   open(options: SessionOptions): EngineSession;
+  /** A place for the data of an INSERT. */
+  newFile(): { path: string; remove(): Promise<void> };
   /** Cancels the query of the session opened with `tag`. */
   kill(tag: string): string;
   /** Waits for what runs, then closes. */
@@ -26,7 +28,8 @@ export interface Engine {
 
 export interface EngineSession {
   rows(query: { sql: string; format: string; settingsAfterFormat: string }): RowStream;
-  insert(target: InsertTarget, format: string, data: Buffer): Promise<Written>;
+  /** Of what the file at `path` (from `newFile`) holds, all or nothing. */
+  insert(target: InsertTarget, format: string, path: string): Promise<Written>;
   command(sql: string, format: string): Promise<Uint8Array>;
   /** `spoilt`: its query was cancelled; it is not used again. */
   close(options?: { spoilt: boolean }): void;
@@ -44,12 +47,14 @@ export interface Written {
 }
 
 /** Throws `misconfigured` if the native library is missing, or the directory is in use or damaged. */
-export async function openEngine(path: string): Promise<Engine> {
+export async function openEngine(directory: string): Promise<Engine> {
+  const path = resolve(directory);
   const chdb = await loadBinding();
-  const scratch = mkdtempSync(join(tmpdir(), 'immutable-chdb-'));
+  const scratch = makeScratch(path);
   const connectionArgs = [`--config-file=${writeConfiguration(scratch)}`];
   const connect = () => new chdb.Session(path, { connectionArgs });
   const control = openControl(path, connect, scratch);
+  removeOtherScratch(path, scratch);
   control.query(`SET max_query_size = ${MAX_QUERY_BYTES}`);
   const version = control.query('SELECT version()', 'TSV').trim();
   const pipes = createPipes(
@@ -79,7 +84,7 @@ export async function openEngine(path: string): Promise<Engine> {
     const { session, release } = sessions.take(options);
     return {
       rows: (query) => rows(session, query),
-      insert: (target, dataFormat, data) => insert(session, target, dataFormat, data),
+      insert: (target, dataFormat, file) => insert(session, target, dataFormat, file),
       command: async (sql, outputFormat) => (await session.queryAsync(sql, { format: outputFormat })).bytes(),
       close: release,
     };
@@ -111,27 +116,29 @@ export async function openEngine(path: string): Promise<Engine> {
     session: Session,
     target: InsertTarget,
     dataFormat: string,
-    data: Buffer,
+    file: string,
   ): Promise<Written> {
-    const file = join(scratch, `insert-${files++}`);
     const source = `FROM INFILE ${quote(file)} COMPRESSION 'none'`;
     try {
-      await writeFile(file, data, { mode: 0o600 });
       const result = await session.queryAsync(
         `${target.sql} ${source} ${target.settings} FORMAT ${quoteName(dataFormat)}`,
       );
       return { rows: result.rowsRead, bytes: result.bytesRead };
     } catch (error) {
       throw withoutFile(error, file);
-    } finally {
-      await rm(file, { force: true });
     }
+  }
+
+  function newFile(): { path: string; remove(): Promise<void> } {
+    const file = join(scratch, `insert-${files++}`);
+    return { path: file, remove: () => rm(file, { force: true }) };
   }
 
   return {
     version,
     format,
     open,
+    newFile,
     kill: (tag) => control.query(`KILL QUERY WHERE Settings['log_comment'] = ${quote(tag)} ASYNC`, 'TSV'),
     close: async () => {
       sessions.close();
@@ -202,39 +209,3 @@ function holderOf(path: string): number | undefined {
     return undefined;
   }
 }
-
-/** What a server would have in config.xml. Caches are sized for a small machine that runs more than this. */
-function writeConfiguration(folder: string): string {
-  const usersFile = join(folder, 'users.xml');
-  const configFile = join(folder, 'config.xml');
-  writeFileSync(usersFile, usersXml(), { mode: 0o600 });
-  const caches = Object.entries(CACHE_MIB).map(([name, size]) => `<${name}>${size * 1024 * 1024}</${name}>`);
-  writeFileSync(
-    configFile,
-    `<clickhouse>
-  <timezone>UTC</timezone>
-  <users_config>${usersFile}</users_config>
-  <user_directories><users_xml><path>${usersFile}</path></users_xml></user_directories>
-  <access_control_improvements>
-    <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>
-    <select_from_information_schema_requires_grant>true</select_from_information_schema_requires_grant>
-  </access_control_improvements>
-  <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
-  ${caches.join('\n  ')}
-</clickhouse>`,
-    { mode: 0o600 },
-  );
-  return configFile;
-}
-
-const CACHE_MIB = {
-  mark_cache_size: 256,
-  primary_index_cache_size: 256,
-  index_mark_cache_size: 128,
-  text_index_tokens_cache_size: 64,
-  text_index_header_cache_size: 64,
-  text_index_postings_cache_size: 128,
-  vector_similarity_index_cache_size: 1,
-  compiled_expression_cache_size: 32,
-  query_condition_cache_size: 64,
-};

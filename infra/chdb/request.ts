@@ -1,6 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import { promisify } from 'node:util';
-import * as zlib from 'node:zlib';
 import { ClickHouseException } from './exception.ts';
 import type { Credentials } from './users.ts';
 
@@ -156,59 +154,6 @@ function readBasic(value: string): Credentials {
   return colon < 0
     ? { user: decoded, password: '' }
     : { user: decoded.slice(0, colon), password: decoded.slice(colon + 1) };
-}
-
-/** The whole body, decompressed. Throws TOO_MANY_BYTES above `maxBytes`, before or after decompression. */
-export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  const announced = Number(request.headers['content-length'] ?? 0);
-  if (announced > maxBytes) throw tooLarge(maxBytes);
-  for await (const chunk of request) {
-    size += chunk.length;
-    if (size > maxBytes) throw tooLarge(maxBytes);
-    chunks.push(chunk);
-  }
-  const [only] = chunks;
-  const body = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, size);
-  return decompress(body, header(request, 'content-encoding') ?? 'identity', maxBytes);
-}
-
-async function decompress(body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
-  if (encoding === 'identity') return body;
-  const method = DECOMPRESSORS[encoding.toLowerCase()];
-  if (method === undefined) {
-    throw new ClickHouseException('UNKNOWN_COMPRESSION_METHOD', `Unknown compression method: ${encoding}`);
-  }
-  try {
-    return await method(body, { maxOutputLength: maxBytes });
-  } catch (error) {
-    if (error instanceof RangeError) throw tooLarge(maxBytes);
-    throw new ClickHouseException('CANNOT_DECOMPRESS', `the body is not valid ${encoding}`);
-  }
-}
-
-type Decompressor = (data: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>;
-
-const gunzip: Decompressor = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip);
-const DECOMPRESSORS: Record<string, Decompressor> = {
-  gzip: gunzip,
-  'x-gzip': gunzip,
-  deflate: promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflate),
-  br: promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress),
-  ...zstdWhereNodeHasIt(),
-};
-
-/** Since Node.js 22.15. */
-function zstdWhereNodeHasIt(): Record<string, Decompressor> {
-  const method: unknown = Reflect.get(zlib, 'zstdDecompress');
-  return typeof method === 'function'
-    ? { zstd: promisify(method as typeof zlib.gunzip) as Decompressor }
-    : {};
-}
-
-function tooLarge(maxBytes: number): ClickHouseException {
-  return new ClickHouseException('TOO_MANY_BYTES', `the request is larger than ${maxBytes} bytes`);
 }
 
 function isTrue(value: string | null): boolean {

@@ -85,16 +85,12 @@ test.each([
 });
 
 test('an insert is taken apart', () => {
-  const data = Buffer.from('1');
-  expect(
-    parseStatement("INSERT INTO d.t (a, b) SETTINGS x = 'FORMAT' FORMAT TSV", { format: 'TSV', data }),
-  ).toEqual({
+  expect(parseStatement("INSERT INTO d.t (a, b) SETTINGS x = 'FORMAT' FORMAT TSV", 'TSV')).toEqual({
     kind: 'insert',
     target: { sql: 'INSERT INTO d.t (a, b)', settings: "SETTINGS x = 'FORMAT' " },
     format: 'TSV',
-    data,
   });
-  expect(() => parseStatement('SELECT 1 FORMAT TSV', { format: 'TSV', data })).toThrow('not understood');
+  expect(() => parseStatement('SELECT 1 FORMAT TSV', 'TSV')).toThrow('not understood');
 });
 
 test.each([

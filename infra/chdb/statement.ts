@@ -6,7 +6,7 @@ export type Statement =
   /** Answers with rows, maybe very many: `sql` has no FORMAT clause, `formatClause` is put after it. */
   | { kind: 'rows'; sql: string; format: string | undefined; settingsAfterFormat: string }
   /** Data follow. */
-  | { kind: 'insert'; target: InsertTarget; format: string; data: Buffer }
+  | { kind: 'insert'; target: InsertTarget; format: string }
   | { kind: 'kill'; queryId: string; sql: string }
   /** Everything else; a short answer or none. */
   | { kind: 'command'; verb: string; sql: string };
@@ -95,12 +95,12 @@ function unquoted(token: Token): string {
 
 /**
  * How to run a statement. `formatted` is the text as the engine's own parser understood it: one statement,
- * no comments, only plain quotes. What is refused here is refused for every user.
+ * no comments, only plain quotes; `insertFormat` is that of the data that follow. What is refused here is refused for every user.
  */
-export function parseStatement(formatted: string, insert: QueryText['insert']): Statement {
+export function parseStatement(formatted: string, insertFormat: string | undefined): Statement {
   const all = [...tokens(formatted)];
   refuseFiles(all);
-  if (insert !== undefined) return insertStatement(formatted, all, insert);
+  if (insertFormat !== undefined) return insertStatement(formatted, all, insertFormat);
   const [first] = all;
   if (isKeyword(first, 'SELECT') || isKeyword(first, 'WITH') || first?.text === '(') {
     return rowsStatement(formatted, all);
@@ -167,11 +167,7 @@ function rowsStatement(formatted: string, all: Token[]): Statement {
 }
 
 /** `INSERT INTO [TABLE] db.t (a, b) [SETTINGS …] FORMAT x`, as the engine formats it. */
-function insertStatement(
-  formatted: string,
-  all: Token[],
-  { format, data }: NonNullable<QueryText['insert']>,
-): Statement {
+function insertStatement(formatted: string, all: Token[], format: string): Statement {
   const formatAt = all.findLastIndex((token) => isKeyword(token, 'FORMAT'));
   const settingsAt = all.findLastIndex((token) => isKeyword(token, 'SETTINGS'));
   const formatToken = all[formatAt];
@@ -192,6 +188,5 @@ function insertStatement(
       settings: settingsToken === undefined ? '' : formatted.slice(settingsToken.start, formatToken.start),
     },
     format,
-    data,
   };
 }

@@ -1,12 +1,11 @@
 import { join } from 'node:path';
 import { compilation } from './compile.mjs';
-import { SetupFailure } from './failure.mjs';
 import { withLock } from './lock.mjs';
 import { natsServer } from './nats-server.mjs';
 import { packages } from './packages.mjs';
 import { PRIVATE } from './paths.mjs';
 import { createProgress } from './progress.mjs';
-import { stopRunning } from './run.mjs';
+import { interrupt } from './run.mjs';
 
 const LOCK = join(PRIVATE, 'setup.lock');
 
@@ -18,17 +17,15 @@ const LOCK = join(PRIVATE, 'setup.lock');
 export async function setUp({ natsNeeded = true, progress = createProgress() } = {}) {
   const steps = [packages, ...(natsNeeded ? [natsServer] : []), compilation];
   if (await allDone(steps)) return;
-  const interruption = watchForInterruption();
+  const stopListening = interruptOnSignals();
   try {
     await withLock(
       LOCK,
       () => makeMissing(steps, progress),
       () => progress.note('Another set-up is running in this folder; waiting for it.'),
     );
-  } catch (error) {
-    throw interruption.happened() ? new SetupFailure('Interrupted.', undefined, { exitCode: 130 }) : error;
   } finally {
-    interruption.stopWatching();
+    stopListening();
   }
 }
 
@@ -44,22 +41,16 @@ async function makeMissing(steps, progress) {
   }
 }
 
-/** At Ctrl-C the programs that a step started end; the step then fails and removes its temporary files. */
-function watchForInterruption() {
-  let happened = false;
-  const interrupted = () => {
-    happened = true;
-    stopRunning();
+function interruptOnSignals() {
+  const onSignal = () => {
+    interrupt();
     // In case the present step does not notice.
     setTimeout(() => process.exit(130), 3_000).unref();
   };
-  process.on('SIGINT', interrupted);
-  process.on('SIGTERM', interrupted);
-  return {
-    happened: () => happened,
-    stopWatching: () => {
-      process.off('SIGINT', interrupted);
-      process.off('SIGTERM', interrupted);
-    },
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return () => {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
   };
 }

@@ -20,7 +20,7 @@ export interface Reader {
   take(notBeforeMs: number): Promise<StreamMessage[]>;
   /** How many messages of the partition wait behind the newest that has come. */
   pending(): number;
-  close(): Promise<void>;
+  close(): void;
 }
 
 export interface ReaderOptions {
@@ -134,10 +134,10 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
       return run();
     },
     pending: () => pending + buffer.length,
-    close: async () => {
+    close: () => {
       stopListening();
       end('closed');
-      await remove(consumer);
+      remove(consumer);
     },
   };
 }
@@ -157,7 +157,7 @@ async function watchStatus(messages: ConsumerMessages, end: (why: string) => voi
   }
 }
 
-/** The server would remove it by itself some minutes later. */
-async function remove(consumer: Consumer): Promise<void> {
-  await consumer.delete().catch(() => false);
+/** Nobody waits for it: the server removes it by itself some minutes later. */
+function remove(consumer: Consumer): void {
+  consumer.delete().catch(() => {});
 }

@@ -76,7 +76,8 @@ export async function runPartition(context: PartitionContext, signal: AbortSigna
     return await chainAndStore(context, start, reader, publisher, whileRunning);
   } finally {
     stopping.abort(new ReadingInterrupted('stopped'));
-    await Promise.all([reader.close(), publisher.stop()]);
+    reader.close();
+    await publisher.stop();
   }
 }
 

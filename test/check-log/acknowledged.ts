@@ -74,7 +74,8 @@ export function createPromiseCheck(acknowledged: AcknowledgedById, kept: Finding
     saw(workspaceId: string, { id, seq }: { id: string; seq: number }): void {
       const promise = acknowledged.get(id);
       if (promise === undefined) return;
-      if (promise.workspaceId !== workspaceId) kept.wrong(`${id} is stored in ${workspaceId}, which did not send it`);
+      if (promise.workspaceId !== workspaceId)
+        kept.wrong(`${id} is stored in ${workspaceId}, which did not send it`);
       if (seqs.has(id)) kept.wrong(`${id} is stored more than once`);
       seqs.set(id, seq);
     },

@@ -19,8 +19,8 @@ const MAX_PROBLEMS = 20;
 
 /** Gathers the findings of one check. */
 export interface Finding {
-  /** Counts one more thing that was looked at. */
-  look(): void;
+  /** Counts things that were looked at: one unless told. */
+  look(count?: number): void;
   wrong(problem: string): void;
 }
 
@@ -32,8 +32,8 @@ export function createFindings(): { begin(name: string): Finding; report(): Repo
       const check: Check = { name, ok: true, looked: 0, problems: [], problemCount: 0 };
       checks.push(check);
       return {
-        look() {
-          check.looked += 1;
+        look(count = 1) {
+          check.looked += count;
         },
         wrong(problem) {
           check.ok = false;

@@ -24,7 +24,10 @@ export interface StoredRow {
 }
 
 /** A workspace's rows by time, a few thousand in memory at once. */
-export async function* readRows(clickhouse: ClickHouseClient, workspaceId: string): AsyncGenerator<StoredRow> {
+export async function* readRows(
+  clickhouse: ClickHouseClient,
+  workspaceId: string,
+): AsyncGenerator<StoredRow> {
   const result = await clickhouse.query({
     query: `SELECT id, seq, toUnixTimestamp64Micro(created_at) AS created_at_micros, body, private, salt,
         lower(hex(event_hash)) AS event_hash_hex, lower(hex(previous_event_hash)) AS previous_event_hash_hex,
@@ -84,7 +87,10 @@ export function createChainCheck(
     if (row.previous_event_hash_hex !== previous) {
       hashes.wrong(`${workspaceId}: seq ${row.seq} does not link to the event before it`);
     }
-    if (eventHash(row.previous_event_hash_hex, row.seq, createdAt, row.body, nativeHasher) !== row.event_hash_hex) {
+    if (
+      eventHash(row.previous_event_hash_hex, row.seq, createdAt, row.body, nativeHasher) !==
+      row.event_hash_hex
+    ) {
       hashes.wrong(`${workspaceId}: seq ${row.seq} has another hash than its body`);
     }
   }
@@ -96,7 +102,8 @@ export function createChainCheck(
     if (body.id !== row.id) wrong('its id is not the one in its body');
     if (body.workspace_id !== workspaceId) wrong('its body belongs to another workspace');
     if (row.private === '' && erased.has(row.seq)) return;
-    if (privateDigest(row.private, row.salt, nativeHasher) !== body.private) wrong('its personal data does not fit');
+    if (privateDigest(row.private, row.salt, nativeHasher) !== body.private)
+      wrong('its personal data does not fit');
     if (canonicalJson(JSON.parse(row.private)) !== row.private) wrong('its private text is not canonical');
   }
 
@@ -114,7 +121,10 @@ export function createChainCheck(
     const rises =
       row.stream_seq > before.stream_seq ||
       (row.stream_seq === before.stream_seq && row.stream_index > before.stream_index);
-    if (!rises) positions.wrong(`${workspaceId}: the place of seq ${row.seq} in the stream is before that of ${before.seq}`);
+    if (!rises)
+      positions.wrong(
+        `${workspaceId}: the place of seq ${row.seq} in the stream is before that of ${before.seq}`,
+      );
   }
 
   return (row) => {

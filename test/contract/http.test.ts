@@ -1,4 +1,10 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import * as https from 'node:https';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,6 +13,8 @@ import { healthRoutes } from '../../infra/http/health.ts';
 import { startHttpServer } from '../../infra/http/server.ts';
 import { HTTP_LIMITS, type HttpServer, type Route } from '../../infra/http/types.ts';
 import { createMetrics } from '../../infra/metrics.ts';
+
+const hasOpenssl = spawnSync('openssl', ['version']).status === 0;
 
 /** What every server behind `startHttpServer` keeps, as seen from the socket. */
 describe.each(['uws', 'node'] as const)('HTTP server %s', (kind) => {
@@ -238,6 +246,7 @@ describe.each(['uws', 'node'] as const)('HTTP server %s', (kind) => {
     ['an endless length', ['Content-Length: 99999999999999999999999']],
     ['a space before the colon', ['Content-Length : 5']],
     ['a folded header', ['Content-Length: 5', 'X-A: b\r\n c']],
+    ['a chunk without a size', ['Transfer-Encoding: chunked']],
   ])('refuses %s and closes, running nothing', async (_, headers) => {
     seen.length = 0;
     const bad = `POST /echo HTTP/1.1\r\nHost: t\r\n${headers.join('\r\n')}\r\n\r\nhello`;
@@ -445,6 +454,41 @@ describe.each(['uws', 'node'] as const)('HTTP server %s', (kind) => {
     });
   });
 
+  it.skipIf(!hasOpenssl)(
+    `speaks TLS, and refuses files that do not belong together${hasOpenssl ? '' : ' [needs openssl: it is not installed]'}`,
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'immutable-tls-'));
+      try {
+        const [one, other] = [makeCertificate(folder, 'one'), makeCertificate(folder, 'other')];
+        const options = { kind, host: '127.0.0.1', port: 0, routes, log };
+        const secure = await startHttpServer({ ...options, tls: one });
+        const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+          const asked = https.get({
+            port: secure.port,
+            path: '/healthz',
+            ca: readFileSync(one.certFile),
+            servername: 'localhost',
+          });
+          asked.on('response', resolve).on('error', reject);
+        });
+        answer.resume();
+        expect(answer.statusCode).toBe(200);
+        await secure.close(100);
+        for (const tls of [
+          { certFile: one.certFile, keyFile: other.keyFile },
+          { certFile: join(folder, 'missing.pem'), keyFile: one.keyFile },
+        ]) {
+          await expect(startHttpServer({ ...options, tls })).rejects.toMatchObject({
+            code: 'misconfigured',
+            nextStep: expect.stringContaining('IMMUTABLE_TLS_CERT'),
+          });
+        }
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
+
   it('drains: answers what it holds, refuses what is new, closes every connection', async () => {
     const draining = await startHttpServer({ kind, host: '127.0.0.1', port: 0, routes, log });
     const idle = await open(draining.port);
@@ -484,6 +528,22 @@ describe.each(['uws', 'node'] as const)('HTTP server %s', (kind) => {
     release();
   });
 });
+
+function makeCertificate(folder: string, name: string): { certFile: string; keyFile: string } {
+  const files = { certFile: join(folder, `${name}.pem`), keyFile: join(folder, `${name}.key`) };
+  const what = [
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-subj',
+    '/CN=localhost',
+    '-nodes',
+  ];
+  const where = ['-addext', 'subjectAltName=DNS:localhost', '-out', files.certFile, '-keyout', files.keyFile];
+  execFileSync('openssl', ['req', '-x509', ...what, ...where], { stdio: 'ignore' });
+  return files;
+}
 
 // --- A client that sends exactly what it is told --------------------------------------------------
 

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
-import { TABLES } from '../../infra/clickhouse/names.ts';
+import { checkLog } from '../check-log/check-log.ts';
 import type { Stack } from '../support/stack.ts';
 import type { Ledger, Target } from './client.ts';
 
 const SETTLED_WITHIN_MS = 120_000;
+const ANSWER_WITHIN_MS = 10_000;
 
 /**
  * Waits until everything accepted so far is stored: one more event to each workspace, which stands behind
@@ -13,68 +13,36 @@ const SETTLED_WITHIN_MS = 120_000;
 export async function untilSettled(targets: readonly Target[], ledger: Ledger): Promise<void> {
   for (const target of targets) {
     const id = await sendLast(target);
-    ledger.acknowledged.set(id, { workspaceId: target.workspaceId, marker: 'last', key: undefined });
-    const found = () => get(target, `/events/${id}`).then(({ status }) => status === 200);
-    await eventually(found, `the last event of ${target.workspaceId} is stored`);
+    ledger.acknowledged.set(id, { workspaceId: target.workspaceId, marker: 'last' });
+    const isFound = async () => (await ask(target, `/events/${id}`)).status === 200;
+    await eventually(isFound, `the last event of ${target.workspaceId} is stored`);
   }
 }
 
-/** What was promised and is not so, one sentence each; empty when all is well. */
+/** What was promised and is not so, one sentence each; empty when all is well. Nothing may be under way. */
 export async function brokenPromises(stack: Stack, ledger: Ledger): Promise<string[]> {
-  const clickhouse = connectClickHouse(stack.clickhouseUrls.reader);
-  try {
-    return [...ledger.wrong, ...missingOrDoubled(ledger, await storedEvents(clickhouse))];
-  } finally {
-    await clickhouse.close();
-  }
-}
-
-export interface StoredEvent {
-  workspace_id: string;
-  id: string;
-  resource_id: string;
-  idempotency_key: string;
-}
-
-async function storedEvents(clickhouse: ClickHouseClient): Promise<StoredEvent[]> {
-  const result = await clickhouse.query({
-    query: `SELECT workspace_id, id, resource_id, idempotency_key FROM ${TABLES.events}`,
-    format: 'JSONEachRow',
+  const report = await checkLog({
+    clickhouse: stack.clickhouseUrls.admin,
+    nats: stack.natsUrl,
+    acknowledged: ledger.acknowledged,
   });
-  return await result.json<StoredEvent>();
-}
-
-/** Pure: what the ledger says against what is stored. */
-export function missingOrDoubled(ledger: Ledger, stored: StoredEvent[]): string[] {
-  const broken: string[] = [];
-  const rowsOf = new Map<string, number>();
-  const idOfKey = new Map<string, string>();
-  for (const { workspace_id, id, idempotency_key } of stored) {
-    rowsOf.set(id, (rowsOf.get(id) ?? 0) + 1);
-    if (idempotency_key === '') continue;
-    const key = `${workspace_id} ${idempotency_key}`;
-    if (idOfKey.has(key)) broken.push(`the key ${key} has more than one record`);
-    idOfKey.set(key, id);
-  }
-  for (const [id, rows] of rowsOf) if (rows > 1) broken.push(`${id} is stored ${rows} times`);
-  for (const [id, { marker }] of ledger.acknowledged) {
-    if (!rowsOf.has(id)) broken.push(`${id} (${marker}) was acknowledged and is not stored`);
-  }
-  return broken;
+  const problems = report.checks.flatMap(({ name, problems }) => problems.map((one) => `${name}: ${one}`));
+  return [...ledger.wrong, ...problems];
 }
 
 async function sendLast(target: Target): Promise<string> {
   const event = { actor_id: 'auditor', action: 'fault.settled', idempotency_key: `last-${Date.now()}` };
   let id = '';
-  await eventually(async () => {
-    const { status, json } = await get(target, '/events', event);
+  const isTaken = async () => {
+    const { status, json } = await ask(target, '/events', event);
     id = String(json.id);
     return status === 202;
-  }, `${target.workspaceId} takes an event`);
+  };
+  await eventually(isTaken, `${target.workspaceId} takes an event`);
   return id;
 }
 
-async function get(
+async function ask(
   target: Target,
   path: string,
   body?: unknown,
@@ -83,7 +51,7 @@ async function get(
     method: body === undefined ? 'GET' : 'POST',
     headers: { authorization: `Bearer ${target.apiKey}`, 'content-type': 'application/json' },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
   });
   return { status: response.status, json: (await response.json()) as Record<string, unknown> };
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from './random.ts';
 
@@ -21,9 +22,12 @@ export interface Ledger {
 
 export interface Acknowledged {
   workspaceId: string;
-  /** Names this attempt; stored as the event's `resource_id`. */
+  /** Names the event; stored as its `resource_id`. */
   marker: string;
-  key: string | undefined;
+  key?: string | undefined;
+  /** The request that carried it and its place there, if it cannot have been stored by an earlier one. */
+  request?: string;
+  place?: number;
 }
 
 export interface Target {
@@ -82,6 +86,8 @@ interface Attempt {
   event: Record<string, unknown>;
   marker: string;
   key: string | undefined;
+  /** Not sent before, so its place in the chain is that in this request. */
+  isNew: boolean;
 }
 
 /** One event, or a batch of up to 20; about half of them keyed, some with a key that is stored already. */
@@ -99,7 +105,7 @@ function someEvents(target: Target, name: string, random: Random, ledger: Ledger
       ...(key === undefined ? {} : { idempotency_key: key }),
       ...(random.chance(0.02) ? { metadata: { bulk: 'x'.repeat(BULKY_BYTES) } } : {}),
     };
-    return { event, marker, key };
+    return { event, marker, key, isNew: known === undefined };
   });
 }
 
@@ -128,7 +134,7 @@ async function sendUntilKnown(
       record(target, left, outcome, ledger);
       return;
     }
-    left = left.filter(({ key }) => key !== undefined);
+    left = left.filter(({ key }) => key !== undefined).map((attempt) => ({ ...attempt, isNew: false }));
     await sleep(random.between(50, 250));
   }
 }
@@ -164,7 +170,8 @@ function idsIn(text: string): string[] {
 
 function record(target: Target, attempts: Attempt[], ids: string[], ledger: Ledger): void {
   const { workspaceId } = target;
-  for (const [place, { marker, key }] of attempts.entries()) {
+  const request = randomUUID();
+  for (const [place, { marker, key, isNew }] of attempts.entries()) {
     const id = ids[place];
     if (id === undefined || id === '') {
       ledger.wrong.push(`no id for ${marker}`);
@@ -174,6 +181,7 @@ function record(target: Target, attempts: Attempt[], ids: string[], ledger: Ledg
     if (before !== undefined && before !== id) ledger.wrong.push(`key ${key} got ${before}, then ${id}`);
     if (key === undefined && ledger.acknowledged.has(id)) ledger.wrong.push(`id ${id} was given twice`);
     if (key !== undefined) ledger.keys.set(key, id);
-    ledger.acknowledged.set(id, { workspaceId, marker, key });
+    if (ledger.acknowledged.has(id)) continue;
+    ledger.acknowledged.set(id, { workspaceId, marker, key, ...(isNew ? { request, place } : {}) });
   }
 }

@@ -4,6 +4,7 @@ import type { Random } from './random.ts';
 
 /** What is killed in these suites: every process an event passes. */
 export const VICTIMS = ['serve', 'nats', 'chain', 'clickhouse'] as const satisfies readonly StackProcess[];
+const LONGEST_PAUSE_MS = 3_000;
 export type Victim = (typeof VICTIMS)[number];
 
 /** After a moment, kills each with no chance to react; resolves once all of them serve again. */
@@ -31,12 +32,13 @@ export async function somethingBreaks(stack: Stack, random: Random): Promise<voi
   if (random.chance(0.2)) victims.add(random.oneOf(VICTIMS));
   const paused = random.chance(0.25) ? stack.pid(random.oneOf(VICTIMS)) : undefined;
   if (paused === undefined) await killAndAwait(stack, [...victims], random);
-  else await pauseBriefly(paused, random);
+  else await standStill(paused, random, LONGEST_PAUSE_MS);
 }
 
-export async function pauseBriefly(pid: number, random: Random): Promise<void> {
+/** Lets a process stand still for half a second to `longestMs`, after a moment. */
+export async function standStill(pid: number, random: Random, longestMs: number): Promise<void> {
   await sleep(random.between(200, 1000));
   const paused = pause(pid);
-  await sleep(random.between(500, 3000));
+  await sleep(random.between(500, longestMs));
   paused.resume();
 }

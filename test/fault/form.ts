@@ -3,6 +3,8 @@ export interface Form {
   rounds: number;
   /** Repeats the choices of a run, as far as timing lets it. */
   seed: number;
+  /** Whether there is time for what takes longer than a lease. */
+  isLong: boolean;
 }
 
 const SHORT_ROUNDS = 6;
@@ -17,5 +19,5 @@ export function faultForm(env: NodeJS.ProcessEnv = process.env): Form {
     env.FAULT_ROUNDS || (env.npm_lifecycle_event === 'test:fault' ? LONG_ROUNDS : SHORT_ROUNDS),
   );
   const seed = Number(env.FAULT_SEED || Date.now() % 2 ** 32);
-  return { rounds, seed };
+  return { rounds, seed, isLong: rounds > SHORT_ROUNDS };
 }

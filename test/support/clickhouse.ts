@@ -45,7 +45,7 @@ export async function startTestClickHouse(options: { migrated?: boolean } = {}):
   async function start(): Promise<ChildProcess> {
     const started = spawn(spec.command, spec.args, {
       env: { ...process.env, ...spec.env, IMMUTABLE_LOG_LEVEL: 'warn' },
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'], // It ends when the test process does, however that ends.
     });
     started.stderr?.on('data', (chunk) => {
       stderr = `${stderr}${chunk}`.slice(-4000);

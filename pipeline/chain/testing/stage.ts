@@ -7,15 +7,18 @@ import { crc32 } from '../../../infra/hash.ts';
 import { createLogger } from '../../../infra/log.ts';
 import { createMetrics } from '../../../infra/metrics.ts';
 import { publishBatch } from '../../../infra/nats/batch.ts';
-import { connectNats, type NatsConnection } from '../../../infra/nats/connect.ts';
+import { connectionState, connectNats, type NatsConnection } from '../../../infra/nats/connect.ts';
 import { type Bucket, openBucket } from '../../../infra/nats/kv.ts';
-import { BUCKETS, eventsSubject, STREAM_CHAINED } from '../../../infra/nats/names.ts';
-import { ensureStreams } from '../../../infra/nats/streams.ts';
+import { BUCKETS, eventsSubject, STREAM_CHAINED, STREAM_EVENTS } from '../../../infra/nats/names.ts';
+import { readMessage } from '../../../infra/nats/stream-info.ts';
+import { ensureStreams, streamEpoch } from '../../../infra/nats/streams.ts';
 import { startTestNats, type TestNats } from '../../../test/support/nats.ts';
+import { decodeMessage } from '../decode.ts';
+import type { ChainRow } from '../row.ts';
 import type { StageOptions, StageTiming } from '../stage.ts';
 import { type Chain, startStage } from '../start.ts';
 import type { ChainStore } from '../store.ts';
-import { samplePayload } from './sample.ts';
+import { chainOf, sampleDecode, samplePayload } from './sample.ts';
 
 /* The chain stage on a real NATS server, for tests. */
 
@@ -90,6 +93,7 @@ export async function openTestStage(partitions = 2): Promise<TestStage> {
     buckets,
     reset: async () => {
       await stopAll();
+      await eventually(connectionState(nc).connected, (connected) => connected);
       for await (const stream of manager.streams.list()) await manager.streams.delete(stream.config.name);
       Object.assign(buckets, await makeStreams());
     },
@@ -124,6 +128,17 @@ export async function openTestStage(partitions = 2): Promise<TestStage> {
   };
 }
 
+/** Leases that everybody gets, for two processes that both believe they hold a partition. */
+export function everybodysLeases(leases: Bucket): Bucket {
+  return {
+    ...leases,
+    get: async () => undefined,
+    create: async () => 1,
+    update: async () => 1,
+    delete: async () => {},
+  };
+}
+
 export const OPERATOR = 'ws_00000000000000fe';
 
 async function readChained(manager: JetStreamManager): Promise<Map<string, ChainedEvent[]>> {
@@ -138,19 +153,42 @@ async function readChained(manager: JetStreamManager): Promise<Map<string, Chain
   return found;
 }
 
-/** Asks until it is so; fails with what was seen last. */
+/** The rows of a partition as the stream alone says they must be. */
+export async function expectedRows(
+  { nc, manager, partitions }: TestStage,
+  partition: number,
+): Promise<ChainRow[]> {
+  const source = { partition, epoch: await streamEpoch(nc) };
+  const messages = [];
+  const { state } = await manager.streams.info(STREAM_EVENTS);
+  for (let sequence = Math.max(1, state.first_seq); sequence <= state.last_seq; sequence++) {
+    const found = await readMessage(nc, STREAM_EVENTS, sequence);
+    if (found === undefined || !found.subject.startsWith(`events.${partition}.`)) continue;
+    const { payload: data, ...message } = found;
+    messages.push(decodeMessage({ ...message, data }, { source, ...sampleDecode(partitions) }));
+  }
+  return chainOf(source, messages);
+}
+
+/** Asks until it is so, whatever fails in between; fails with what was seen last. */
 export async function eventually<T>(
   look: () => Promise<T> | T,
   isSo: (seen: T) => boolean,
   timeoutMs = 20_000,
 ): Promise<T> {
   const until = performance.now() + timeoutMs;
-  for (;;) {
-    const seen = await look();
-    if (isSo(seen)) return seen;
-    if (performance.now() > until) throw new Error(`it never came to be; seen last: ${JSON.stringify(seen)}`);
+  let last: unknown;
+  while (performance.now() < until) {
+    try {
+      const seen = await look();
+      if (isSo(seen)) return seen;
+      last = seen;
+    } catch (error) {
+      last = error;
+    }
     await delay(10);
   }
+  throw new Error(`it never came to be; seen last: ${last instanceof Error ? last : JSON.stringify(last)}`);
 }
 
 /** `count` workspaces of one partition. */

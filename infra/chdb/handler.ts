@@ -1,0 +1,193 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { readBody, saveBody } from './body.ts';
+import type { Engine, EngineSession } from './engine.ts';
+import { ClickHouseException } from './exception.ts';
+import { contentTypeOf } from './formats.ts';
+import { type QueryRequest, readRequest, withForm } from './request.ts';
+import type { Answer } from './response.ts';
+import { createRunning } from './running.ts';
+import { createSlots, type Slots } from './slots.ts';
+import { checkParameters, parseStatement, type Statement, splitQuery } from './statement.ts';
+import { authenticate, checkAllowed, type Passwords, USERS, type User, WITHOUT_EFFECT } from './users.ts';
+
+/** Answers queries. */
+export interface Handler {
+  handle(request: IncomingMessage, answer: Answer): Promise<void>;
+  /** Takes no more queries, lets those that run finish for `ms`, then cancels them. */
+  drain(ms: number): Promise<void>;
+}
+
+const DEFAULT_FORMAT = 'TabSeparated';
+const EMPTY = Buffer.alloc(0);
+
+/** A query as it came in. The data of an INSERT are still on their way. */
+interface Received {
+  asked: QueryRequest;
+  text: string;
+  insert: { format: string; saveData(file: string): Promise<void> } | undefined;
+}
+
+/** One understood query on its way to its answer. */
+interface Task {
+  asked: QueryRequest;
+  user: User;
+  text: string;
+  statement: Statement;
+  saveData(file: string): Promise<void>;
+  queryId: string;
+  answer: Answer;
+}
+
+export function createHandler(
+  engine: Engine,
+  { passwords, maxBodyBytes }: { passwords: Passwords; maxBodyBytes: number },
+): Handler {
+  const slots = new Map<string, Slots>(USERS.map((user) => [user.name, createSlots(user)]));
+  const running = createRunning((queryId) => engine.kill(tagOf(queryId)));
+  let draining = false;
+
+  async function handle(request: IncomingMessage, answer: Answer): Promise<void> {
+    if (draining) throw new ClickHouseException('ABORTED', 'the server is shutting down');
+    const said = readRequest(request);
+    const user = authenticate(said.credentials, passwords);
+    const visit = slots.get(user.name)?.enter();
+    try {
+      await visit?.turn(answer.gone); // Bodies wait in their sockets, not in our memory.
+      const { asked, text, insert } = await receive(request, said);
+      const statement = understand(user, asked, text, insert?.format);
+      const queryId = asked.queryId ?? randomUUID();
+      const saveData = insert?.saveData ?? (async () => {});
+      const task: Task = { asked, user, text, statement, saveData, queryId, answer };
+      await running.during({ queryId, user, replace: asked.replaceRunningQuery }, () => run(task));
+    } finally {
+      visit?.leave();
+    }
+  }
+
+  /** The query may stand in the URL, in the body, or begin in one and end in the other. */
+  async function receive(request: IncomingMessage, said: QueryRequest): Promise<Received> {
+    const maxQuerySize = said.settings.max_query_size;
+    const inUrl = Buffer.from(said.query === '' ? '' : `${said.query}\n`);
+    const head = splitQuery(inUrl, maxQuerySize);
+    if (head.insert !== undefined) {
+      const { format, data } = head.insert;
+      const saveData = (file: string) => saveBody(request, maxBodyBytes, data, file);
+      return { asked: said, text: head.text, insert: { format, saveData } };
+    }
+    const { asked, body } = await withForm(
+      said,
+      await readBody(request, maxBodyBytes),
+      request.headers['content-type'],
+    );
+    const { text, insert } = splitQuery(Buffer.concat([inUrl, body]), maxQuerySize);
+    if (insert === undefined) return { asked, text, insert };
+    const { format, data } = insert;
+    return { asked, text, insert: { format, saveData: (file) => writeFile(file, data, { mode: 0o600 }) } };
+  }
+
+  function understand(user: User, asked: QueryRequest, text: string, format: string | undefined): Statement {
+    const formatted = engine.format(text);
+    const statement = parseStatement(formatted, format);
+    if (statement.kind !== 'command') checkParameters(formatted, asked.parameters);
+    checkAllowed(user, statement, asked.parameters);
+    return statement;
+  }
+
+  async function run(task: Task): Promise<void> {
+    const { statement, answer } = task;
+    answer.setHeader('X-ClickHouse-Query-Id', task.queryId);
+    switch (statement.kind) {
+      case 'rows':
+        return runRows(task, statement);
+      case 'insert':
+        return runInsert(task, statement);
+      case 'kill':
+        return runKill(task, statement);
+      case 'command':
+        if (WITHOUT_EFFECT.includes(statement.verb)) return answer.whole(EMPTY, {});
+        return runCommand(task);
+    }
+  }
+
+  async function runRows(task: Task, statement: Extract<Statement, { kind: 'rows' }>): Promise<void> {
+    const { asked, answer, queryId } = task;
+    const format = statement.format ?? asked.defaultFormat ?? DEFAULT_FORMAT;
+    const session = openSession(task);
+    const cancel = () => engine.kill(tagOf(queryId));
+    // Only reading is cancelled when the client goes away: a change, once begun, is completed.
+    answer.gone.addEventListener('abort', cancel, { once: true });
+    try {
+      const { output, done } = session.rows({ ...statement, format });
+      setFormat(answer, format);
+      await answer.stream(output, done, { compress: asked.compressResponse, holdAll: asked.waitEndOfQuery });
+    } finally {
+      answer.gone.removeEventListener('abort', cancel);
+      session.close({ spoilt: answer.gone.aborted });
+    }
+  }
+
+  async function runInsert(task: Task, statement: Extract<Statement, { kind: 'insert' }>): Promise<void> {
+    const file = engine.newFile();
+    try {
+      await task.saveData(file.path);
+      const session = openSession(task);
+      try {
+        const written = await session.insert(statement.target, statement.format, file.path);
+        task.answer.whole(EMPTY, { written_rows: written.rows, written_bytes: written.bytes });
+      } finally {
+        session.close();
+      }
+    } finally {
+      await file.remove();
+    }
+  }
+
+  async function runCommand(task: Task): Promise<void> {
+    const { asked, answer, text } = task;
+    const format = asked.defaultFormat ?? DEFAULT_FORMAT;
+    const session = openSession(task);
+    try {
+      const output = await session.command(text, format);
+      setFormat(answer, format);
+      answer.whole(output, {});
+    } finally {
+      session.close();
+    }
+  }
+
+  async function runKill(
+    { user, answer }: Task,
+    { queryId }: Extract<Statement, { kind: 'kill' }>,
+  ): Promise<void> {
+    const owner = running.ownerOf(queryId);
+    const allowed = owner !== undefined && (owner === user || user.name === 'admin');
+    answer.whole(Buffer.from(allowed ? engine.kill(tagOf(queryId)) : ''), {});
+  }
+
+  function openSession({ asked, user, queryId }: Task): EngineSession {
+    return engine.open({ ...asked, user, tag: tagOf(queryId) });
+  }
+
+  return {
+    handle,
+    drain: (ms) => {
+      draining = true;
+      return running.drain(ms);
+    },
+  };
+}
+
+function setFormat(answer: Answer, format: string): void {
+  answer.setHeader('X-ClickHouse-Format', format);
+  answer.setHeader('X-ClickHouse-Timezone', 'UTC');
+  answer.setHeader('Content-Type', contentTypeOf(format));
+}
+
+/** What the engine knows a query by. Random, so that no user can name another's in a comment of its own. */
+function tagOf(queryId: string): string {
+  return `${TAG_SECRET}:${queryId}`;
+}
+
+const TAG_SECRET = randomBytes(8).toString('hex');
