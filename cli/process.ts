@@ -53,7 +53,9 @@ async function startServing(
 ): Promise<void> {
   const { config, log, metrics, lifecycle } = context;
   const { routes, ready } = await start(context);
-  const health = healthRoutes({ metrics, ready });
+  let listens = routes.length === 0;
+  const notListening = () => (listens ? [] : ['The API does not listen yet.']);
+  const health = healthRoutes({ metrics, ready: async () => [...notListening(), ...(await ready())] });
   if (config.healthPort !== undefined) {
     // Of its own, so that a probe is answered whatever the API's port, certificate and load.
     const server = await startHttpServer({
@@ -74,6 +76,7 @@ async function startServing(
     log,
     tls: tlsOf(config),
   });
+  listens = true;
   lifecycle.onStop('http', () => server.close(DRAIN_MS));
   log.info({ host: config.host, port: server.port }, 'serving');
 }

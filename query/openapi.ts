@@ -138,7 +138,7 @@ function eventSchema(): Schema {
     seq: SEQ,
     event_hash: HASH,
     previous_event_hash: orNull(HASH),
-    damaged: { const: true },
+    damaged: DAMAGED,
   };
   return object({
     id: UUID,

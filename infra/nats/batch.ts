@@ -1,7 +1,9 @@
 import { errors, headers, type Msg, type MsgHdrs, type NatsConnection, nuid } from '@nats-io/transport-node';
-import { connectionState } from './connect.ts';
+import { connectedWithin, connectionState } from './connect.ts';
 import { HEADERS } from './names.ts';
 
+/** A short interruption is waited out; it also keeps a caller who repeats at once from spinning. */
+const RECONNECT_GRACE_MS = 250;
 /** The server takes no larger batch. */
 export const MAX_BATCH_MESSAGES = 1_000;
 
@@ -44,7 +46,9 @@ export async function publishBatch(
   timeoutMs: number,
 ): Promise<BatchOutcome> {
   requireUsable(messages, nc.info?.max_payload ?? Number.POSITIVE_INFINITY);
-  if (!connectionState(nc).connected()) return { kind: 'unknown', reason: 'not connected' };
+  if (!(await connectedWithin(nc, Math.min(timeoutMs, RECONNECT_GRACE_MS)))) {
+    return { kind: 'unknown', reason: 'not connected' };
+  }
   const last = messages.at(-1);
   if (last === undefined) throw new RangeError('a batch has at least one message');
   try {

@@ -147,6 +147,23 @@ export function connectionState(nc: NatsConnection): ConnectionState {
   return state;
 }
 
+/** Waits up to `timeoutMs` for a connection that is down; resolves to whether it is up. */
+export async function connectedWithin(nc: NatsConnection, timeoutMs: number): Promise<boolean> {
+  const state = connectionState(nc);
+  if (!state.connected()) {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, timeoutMs);
+      const unsubscribe = state.onRestored(done);
+      function done(): void {
+        clearTimeout(timer);
+        unsubscribe();
+        resolve();
+      }
+    });
+  }
+  return state.connected();
+}
+
 function followState(nc: NatsConnection): ConnectionState {
   const lost = new Set<() => void>();
   const restored = new Set<() => void>();

@@ -1,24 +1,10 @@
-import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SetupFailure } from './failure.mjs';
 import { DIST, MODULES, ROOT } from './paths.mjs';
 import { run } from './run.mjs';
 import { filesBelow, fingerprint, readStamp, writeStamp } from './stamp.mjs';
 
-/** As `include` of tsconfig.build.json. */
-const SOURCES = [
-  'core',
-  'infra',
-  'ingest',
-  'pipeline',
-  'query',
-  'control',
-  'anchor',
-  'cli',
-  'test/bench',
-  'test/check-log',
-  'test/support',
-];
 /** What runs beside the compiled code and is not compiled. */
 const COPIED = ['infra/clickhouse/migrations'];
 const SETTINGS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'infra/setup/compile.mjs'];
@@ -50,10 +36,14 @@ export const compilation = {
 function presentState() {
   const isSource = (path) => path.endsWith('.ts') && !path.endsWith('.test.ts');
   return [
-    fingerprint(ROOT, SOURCES, isSource),
+    fingerprint(ROOT, sourceFolders(), isSource),
     fingerprint(ROOT, COPIED, () => true),
     fingerprint(ROOT, SETTINGS, () => true),
   ].join('\n');
+}
+
+function sourceFolders() {
+  return JSON.parse(readFileSync(join(ROOT, 'tsconfig.build.json'), 'utf8')).include;
 }
 
 async function compile() {

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { inspect } from 'node:util';
 import { createLogger } from '../../infra/log.ts';
 import type { Figure } from './case.ts';
 import { CASES } from './cases/index.ts';
@@ -65,6 +66,6 @@ function describeConditions(conditions: {
 try {
   await main();
 } catch (error) {
-  say(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  say(inspect(error));
   process.exitCode = 1;
 }

@@ -22,6 +22,8 @@ export interface BenchStack {
   /** New workspaces with a key each, known to the edge when this resolves. */
   workspaces(count: number): Promise<BenchWorkspace[]>;
   workspace(): Promise<BenchWorkspace>;
+  /** Lets the chain stage stand still until the function it returns is called. */
+  pauseChain(): () => void;
   /** Events stored and countable by now, of every workspace. */
   storedEvents(): Promise<number>;
   /** Stores a valid chain of that many events in an empty workspace, past edge and stream. */
@@ -77,6 +79,12 @@ function benchStack(stack: Stack, log: Logger): BenchStack {
       return only;
     },
     seed: (workspace, events) => seedChain(stack.clickhouseUrls.admin, workspace, events),
+    pauseChain() {
+      const pid = stack.pid('chain');
+      if (pid === undefined) throw new Error('the chain stage does not run');
+      process.kill(pid, 'SIGSTOP');
+      return () => process.kill(pid, 'SIGCONT');
+    },
     storedEvents: async () => Number(await sql(`SELECT count() FROM ${TABLES.events}`)),
     sql,
   };

@@ -1,9 +1,13 @@
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { EMPTY_HEAD, eventHash } from '../../core/chain.ts';
+import { type EventInput, parseEvent } from '../../core/event.ts';
+import { canonicalJson } from '../../core/json.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { EVENT_INSERT_COLUMNS, TABLES } from '../../infra/clickhouse/names.ts';
 import { type Verification, verifyChain } from '../../query/verify.ts';
+import { keepableObject, text } from '../property/arbitraries.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { startTestQuery, type TestQuery } from '../support/query.ts';
 import {
@@ -446,6 +450,54 @@ describe('what is no break', () => {
     });
     await remove(7)(workspaceId);
     expect(summaryOf(await verify(workspaceId))).toEqual(['8 chain_break']);
+  });
+
+  test('whatever the edge accepts, and it is read back as it was', async () => {
+    const optional = (longest: number) => fc.option(text(0, longest), { nil: undefined });
+    const target = fc.record(
+      { type: text(1, 20), id: text(0, 20), name: text(0, 20), metadata: keepableObject },
+      { requiredKeys: ['type'] },
+    );
+    const anyEvent = fc.record({
+      actor_id: text(1, 255),
+      action: text(1, 30),
+      actor_name: optional(30),
+      actor_type: optional(30),
+      resource: optional(30),
+      resource_id: optional(1024),
+      session_id: optional(30),
+      idempotency_key: fc.option(fc.uuid(), { nil: undefined }),
+      user_agent: optional(100),
+      ip_address: fc.option(fc.oneof(fc.ipV4(), fc.ipV6()), { nil: undefined }),
+      version: fc.option(fc.integer({ min: 0, max: 2 ** 31 - 1 }), { nil: undefined }),
+      metadata: fc.option(keepableObject, { nil: undefined }),
+      targets: fc.array(target, { maxLength: 4 }),
+    });
+    const accepted = fc
+      .sample(anyEvent, { numRuns: 400, seed: 7 })
+      .map((input) => parseEvent(input, Date.now() * 1000))
+      .flatMap((parsed): EventInput[] => (parsed.ok ? [parsed.event] : []));
+    expect(accepted.length).toBeGreaterThan(200);
+
+    workspaces += 1;
+    const workspaceId = `ws_${workspaces.toString(16).padStart(16, '0')}`;
+    const events = chainEvents(workspaceId, accepted);
+    await insertSeeded(admin, events);
+    expect(await verify(workspaceId)).toMatchObject({
+      valid: true,
+      breaks: [],
+      events_checked: accepted.length,
+    });
+    let read = 0;
+    for (const { event } of [...events].reverse()) {
+      const shown = (await api.get(workspaceId, `/events/${event.id}`)).json.data;
+      expect(canonicalJson(shown.metadata)).toBe(canonicalJson(event.metadata ?? null));
+      expect(shown.actor_name).toBe(event.actor_name ?? null);
+      expect(shown.resource_id).toBe(event.resource_id ?? null);
+      expect(shown.action).toBe(event.action);
+      read += 1;
+      if (read === 100) break;
+    }
   });
 
   test('an empty workspace', async () => {

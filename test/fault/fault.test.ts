@@ -4,7 +4,7 @@ import { type Role, startRole } from '../e2e/role.ts';
 import { runProgram, type Stack, startStack } from '../support/stack.ts';
 import { brokenPromises, untilSettled } from './audit.ts';
 import { type Clients, createLedger, startClients, type Target } from './client.ts';
-import { killAndAwait, pause, somethingBreaks, standStill, VICTIMS } from './faults.ts';
+import { everythingDies, killAndAwait, pause, somethingBreaks, standStill, VICTIMS } from './faults.ts';
 import { faultForm } from './form.ts';
 import { createRandom } from './random.ts';
 
@@ -49,7 +49,7 @@ test(
       for (let round = done === 0 ? VICTIMS.length : 0; round < left; round += 1) {
         await somethingBreaks(stack, random);
       }
-      await everythingDies();
+      await everythingDies(stack, random);
       await expectAllKept(clients);
     }
   },
@@ -110,13 +110,6 @@ async function expectAllKept(clients: Clients): Promise<void> {
   await clients.stop();
   await untilSettled(targets, ledger);
   expect(await brokenPromises(stack, ledger)).toEqual([]);
-}
-
-/** As when the machine loses its power, and gets it back. */
-async function everythingDies(): Promise<void> {
-  await sleep(random.between(200, 1500));
-  await stack.kill9('up');
-  await stack.restart();
 }
 
 async function killOneOf(second: Role): Promise<Role> {

@@ -4,8 +4,9 @@ import type { Random } from './random.ts';
 
 /** What is killed in these suites: every process an event passes. */
 export const VICTIMS = ['serve', 'nats', 'chain', 'clickhouse'] as const satisfies readonly StackProcess[];
-const LONGEST_PAUSE_MS = 3_000;
 export type Victim = (typeof VICTIMS)[number];
+
+const LONGEST_PAUSE_MS = 3_000;
 
 /** After a moment, kills each with no chance to react; resolves once all of them serve again. */
 export async function killAndAwait(stack: Stack, victims: readonly Victim[], random: Random): Promise<void> {
@@ -18,6 +19,23 @@ export async function killAndAwait(stack: Stack, victims: readonly Victim[], ran
     killed.push({ name, former: pid === undefined ? 0 : await stack.kill9(name) });
   }
   for (const { name, former } of killed) await stack.untilBack(name, former);
+}
+
+/** As when the machine loses its power and gets it back, except that what the kernel holds survives. */
+export async function everythingDies(stack: Stack, random: Random): Promise<void> {
+  await sleep(random.between(200, 1500));
+  const children = VICTIMS.map((name) => stack.pid(name)).filter((pid) => pid !== undefined);
+  await stack.kill9('up');
+  for (const pid of children) killIfAlive(pid);
+  await stack.restart();
+}
+
+function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has noticed the loss of its supervisor already.
+  }
 }
 
 /** Stops a process in the middle of whatever it is doing; `resume` lets it go on as if no time had passed. */

@@ -1,50 +1,41 @@
-import type { BenchCase } from '../case.ts';
+import type { BenchCase, Figure } from '../case.ts';
+import { type EdgeLoad, measureEdge } from '../edge.ts';
 import { measureJetStream } from '../limits/jetstream.ts';
 import { packedMessage } from '../limits/packed.ts';
-import { runLoad } from '../load/run.ts';
-import { withStack } from '../stack.ts';
+import type { LoadResult } from '../load/plan.ts';
 
 const GOAL_PER_SECOND = 250_000;
-const WARMUP_MS = 2000;
-const BATCH_SIZE = 100;
-const CONNECTIONS = 32;
+const LOAD: EdgeLoad = { path: '/api/v1/events/batch', batchSize: 100, connections: 32 };
 
 /** What a client sees that sends 100 events a request. */
 export const edgeBatch: BenchCase = {
   name: 'edge-batch',
-  about: `${BATCH_SIZE} events a request over ${CONNECTIONS} connections, each answered after fsync`,
-  async run({ seconds, progress, log }) {
-    const product = await withStack({ progress, log }, async (stack) => {
-      const workspace = await stack.workspace();
-      progress(`${CONNECTIONS} connections for ${seconds} s`);
-      return await runLoad({
-        ...stack.address,
-        path: '/api/v1/events/batch',
-        apiKeys: [workspace.apiKey],
-        connections: CONNECTIONS,
-        batchSize: BATCH_SIZE,
-        warmupMs: WARMUP_MS,
-        measureMs: seconds * 1000,
-      });
-    });
-    progress('the same events from one packed JetStream publisher');
+  about: `${LOAD.batchSize} events a request over ${LOAD.connections} connections, each answered after fsync`,
+  async run(bench) {
+    const { whole, alone, remark } = await measureEdge(bench, LOAD);
+    bench.progress('the same events from one packed JetStream publisher');
     const message = packedMessage();
-    const jetStream = await measureJetStream({ ...message, measureMs: seconds * 500, log });
-
-    const value = product.events / product.seconds;
+    const jetStream = await measureJetStream({ ...message, measureMs: bench.seconds * 500, log: bench.log });
+    const bytes = Math.round(message.payload.length / message.events);
     return [
       {
-        name: 'edge-batch',
-        value,
-        unit: 'events/s',
-        p50Ms: product.p50Ms,
-        p99Ms: product.p99Ms,
-        goal: { text: `≥ ${GOAL_PER_SECOND.toLocaleString('en-US')} /s`, met: value >= GOAL_PER_SECOND },
-        limit: { name: 'one packed JetStream publisher', value: jetStream.eventsPerSecond },
-        remarks: [
-          `the publisher writes ${Math.round(message.payload.length / message.events)} bytes an event`,
-        ],
+        ...figure('edge-batch', whole, jetStream.eventsPerSecond),
+        remarks: [remark, `the publisher writes ${bytes} bytes an event, as the edge does`],
       },
+      figure('edge-batch, alone', alone, jetStream.eventsPerSecond),
     ];
   },
 };
+
+function figure(name: string, load: LoadResult, limit: number): Figure {
+  const value = load.events / load.seconds;
+  return {
+    name,
+    value,
+    unit: 'events/s',
+    p50Ms: load.p50Ms,
+    p99Ms: load.p99Ms,
+    goal: { text: `≥ ${GOAL_PER_SECOND.toLocaleString('en-US')} /s`, met: value >= GOAL_PER_SECOND },
+    limit: { name: 'one packed JetStream publisher', value: limit },
+  };
+}
