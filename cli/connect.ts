@@ -34,21 +34,25 @@ export async function connectStores(
   lifecycle.onStop('NATS', () => nc.close());
   const clickhouse = connectClickHouse(clickhouseUrl);
   lifecycle.onStop('ClickHouse', () => clickhouse.close());
-  const buckets = await openPrepared(nc);
+  const buckets = await openControlBuckets(nc);
   return {
     nc,
     clickhouse,
     buckets,
-    install: await readOrCreateInstall(buckets.install, config),
+    install: await readPrepared(buckets, config),
     missing: () => (connectionState(nc).connected() ? [] : ['NATS is not connected.']),
   };
 }
 
-async function openPrepared(nc: NatsConnection): Promise<ControlBuckets> {
+/** JetStream: "stream not found". */
+const NO_SUCH_STREAM = 10_059;
+
+async function readPrepared(buckets: ControlBuckets, config: Config): Promise<Install> {
   try {
-    return await openControlBuckets(nc);
+    return await readOrCreateInstall(buckets.install, config);
   } catch (cause) {
-    throw new ImmutableError('misconfigured', 'The streams are not there.', {
+    if (!(cause instanceof Error && 'code' in cause && cause.code === NO_SUCH_STREAM)) throw cause;
+    throw new ImmutableError('misconfigured', 'The streams were not made yet.', {
       nextStep: 'Run `immutable migrate` once, with the same settings.',
       cause,
     });

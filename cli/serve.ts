@@ -1,6 +1,7 @@
 import { hkdfSync } from 'node:crypto';
 import { watchKeys } from '../control/keys.ts';
 import { ImmutableError } from '../core/errors.ts';
+import type { ClickHouseClient } from '../infra/clickhouse/client.ts';
 import { openGeo } from '../infra/geo/geo.ts';
 import { openBucket } from '../infra/nats/kv.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
@@ -22,7 +23,8 @@ export async function startApiRole(
   lifecycle.onStop('keys', () => keyRing.stop());
 
   const query = cursorKey === undefined ? [] : queryRoutes({ clickhouse, keyRing, cursorKey });
-  if (name === 'query') return { routes: query, ready: missing };
+  if (name === 'query')
+    return { routes: query, ready: async () => [...missing(), ...(await unanswered(clickhouse))] };
 
   const ingest = await startIngest({
     nc,
@@ -45,6 +47,12 @@ export async function startApiRole(
 }
 
 const DRAIN_MS = 2_000;
+
+/** Not asked where events are accepted too: that must go on when ClickHouse is away. */
+async function unanswered(clickhouse: ClickHouseClient): Promise<string[]> {
+  const { success } = await clickhouse.ping({ select: true });
+  return success ? [] : ['ClickHouse does not answer.'];
+}
 
 /** Every process that answers queries signs cursors alike, so that a page may come from another one. */
 function cursorKeyFrom(secretKey: string | undefined, name: string): Uint8Array {

@@ -9,6 +9,8 @@ export interface Terminal {
 }
 
 export function createTerminal(out = process.stdout, err = process.stderr): Terminal {
+  // A terminal that was closed, or a pipe nobody reads any more, must not end what runs.
+  for (const stream of [out, err]) stream.on('error', () => {});
   return {
     async step(title, work) {
       const began = performance.now();

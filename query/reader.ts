@@ -1,6 +1,6 @@
-import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client';
-import { ImmutableError } from '../core/errors.ts';
+import type { ClickHouseClient } from '@clickhouse/client';
 import type { Micros } from '../core/time.ts';
+import { ask } from './ask.ts';
 import type { EventRow } from './present.ts';
 import {
   countQuery,
@@ -35,19 +35,8 @@ export interface EventReader {
 }
 
 export function createEventReader(clickhouse: ClickHouseClient): EventReader {
-  async function rows<Row>(query: SqlQuery): Promise<Row[]> {
-    try {
-      const result = await clickhouse.query({
-        query: query.sql,
-        query_params: query.params,
-        format: 'JSONEachRow',
-        clickhouse_settings: { max_execution_time: MAX_SEARCH_SECONDS },
-      });
-      return await result.json<Row>();
-    } catch (error) {
-      throw readError(error);
-    }
-  }
+  const rows = <Row>(query: SqlQuery) =>
+    ask<Row>(clickhouse, query, { max_execution_time: MAX_SEARCH_SECONDS });
 
   async function total(workspaceId: string, search: Search): Promise<Total> {
     const [[span], [counted]] = await Promise.all([
@@ -85,25 +74,4 @@ function extrapolate(
 ): number {
   const share = counted.matches / (span.highest - counted.lowest + 1);
   return Math.max(counted.matches, Math.round(share * (span.highest - span.lowest + 1)));
-}
-
-/** ClickHouse's codes for a query that wanted more time or memory than it may have. */
-const TOO_COSTLY = new Set(['159', '160', '241', '307']);
-
-/** What a failure of ClickHouse means to a client. */
-export function readError(error: unknown): ImmutableError {
-  if (!(error instanceof ClickHouseError)) {
-    return new ImmutableError('unavailable', 'The event store cannot be reached; try again.', {
-      retryAfterSeconds: 1,
-      cause: error,
-    });
-  }
-  if (TOO_COSTLY.has(error.code)) {
-    const message = 'This takes too long; narrow it with from and to, or with another filter.';
-    return new ImmutableError('validation_failed', message, {
-      violations: [{ path: 'from', message: 'narrow the span of time' }],
-      cause: error,
-    });
-  }
-  return new ImmutableError('internal', 'The event store refused a query.', { cause: error });
 }

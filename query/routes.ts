@@ -8,9 +8,10 @@ import { mayBeUnderWay, readEventId } from './event-id.ts';
 import { openApiDocument } from './openapi.ts';
 import { readParameters } from './parameters.ts';
 import { presentEvent } from './present.ts';
-import { createEventReader, readError } from './reader.ts';
+import { createEventReader } from './reader.ts';
 import { parseSearch, type Search, searchIdentity } from './search.ts';
-import { verifyChain } from './verify.ts';
+import { createTurns } from './turns.ts';
+import { type Verification, type VerifyRange, verifyChain } from './verify.ts';
 
 export interface QueryDeps {
   /** With the rights of `reader`. */
@@ -25,13 +26,14 @@ const DEFAULT_VERIFY_LIMIT = 10_000;
 /** Proxies and clients give up on an answer that takes longer; what is left is for the next request. */
 const MAX_VERIFY_MS = 50_000;
 /** Each keeps a core or two busy. */
-const MAX_VERIFICATIONS = 2;
+const VERIFICATIONS_AT_ONCE = 2;
+const VERIFICATIONS_WAITING = 16;
 
 /** `GET /events`, `/events/{id}`, `/verify` for the scope `read`, and the API's description for everyone. */
 export function queryRoutes({ clickhouse, keyRing, cursorKey, now = Date.now }: QueryDeps): Route[] {
   const reader = createEventReader(clickhouse);
   const description = JSON.stringify(openApiDocument());
-  let verifications = 0;
+  const inTurn = createTurns(VERIFICATIONS_AT_ONCE, VERIFICATIONS_WAITING);
 
   const workspaceOf = (request: HttpRequest) =>
     authenticate(keyRing, request.header('authorization'), 'read').workspace_id;
@@ -69,24 +71,8 @@ export function queryRoutes({ clickhouse, keyRing, cursorKey, now = Date.now }: 
   async function verify(request: HttpRequest): Promise<HttpResponse> {
     const workspaceId = workspaceOf(request);
     const { range, warnings } = readVerifyRange(request.query);
-    if (verifications >= MAX_VERIFICATIONS) {
-      const message = 'Other verifications are running; try again when they are done.';
-      throw new ImmutableError('rate_limited', message, { retryAfterSeconds: 5 });
-    }
-    verifications += 1;
-    const startedAt = performance.now();
-    try {
-      const data = await verifyChain(
-        clickhouse,
-        { workspaceId, ...range },
-        { enough: () => performance.now() - startedAt > MAX_VERIFY_MS },
-      );
-      return jsonResponse(200, { data, ...(warnings.length > 0 ? { warnings } : {}) });
-    } catch (error) {
-      throw readError(error);
-    } finally {
-      verifications -= 1;
-    }
+    const data = await inTurn(() => verifyWithin(MAX_VERIFY_MS, clickhouse, { workspaceId, ...range }));
+    return jsonResponse(200, { data, ...(warnings.length > 0 ? { warnings } : {}) });
   }
 
   return [
@@ -99,6 +85,15 @@ export function queryRoutes({ clickhouse, keyRing, cursorKey, now = Date.now }: 
       handler: () => ({ status: 200, headers: { 'Content-Type': 'application/json' }, body: description }),
     },
   ];
+}
+
+function verifyWithin(
+  maxMs: number,
+  clickhouse: ClickHouseClient,
+  range: VerifyRange,
+): Promise<Verification> {
+  const startedAt = performance.now();
+  return verifyChain(clickhouse, range, { enough: () => performance.now() - startedAt > maxMs });
 }
 
 function readSearch(query: string): { search: Search; warnings: string[] } {

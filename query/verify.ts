@@ -1,5 +1,6 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Micros } from '../core/time.ts';
+import { ask } from './ask.ts';
 import type { SqlQuery } from './sql.ts';
 import {
   type BrokenContent,
@@ -72,6 +73,19 @@ export interface VerifyOptions {
 /** Bounds how long one query runs. Shorter stretches would be read by a single thread. */
 const STRETCH_ROWS = 1_000_000;
 const MAX_STRETCH_SECONDS = 120;
+
+const SETTINGS = {
+  max_execution_time: MAX_STRETCH_SECONDS,
+  // What was found before, and what is derived from the rows, are no evidence of what is in them.
+  use_query_condition_cache: 0,
+  use_skip_indexes: 0,
+  optimize_use_projections: 0,
+  // Lazily evaluated conditions, and conditions evaluated early for some columns, parse a text once for
+  // each column that looks at it: four times slower, and twice.
+  short_circuit_function_evaluation: 'disable',
+  optimize_move_to_prewhere: 0,
+};
+
 export const MAX_BREAKS = 1000;
 
 /**
@@ -87,7 +101,7 @@ export async function verifyChain(
   range: VerifyRange,
   options: VerifyOptions = {},
 ): Promise<Verification> {
-  const query = <Row>(question: SqlQuery) => ask<Row>(clickhouse, question);
+  const query = <Row>(question: SqlQuery) => ask<Row>(clickhouse, question, SETTINGS);
   const { workspaceId, limit = Number.POSITIVE_INFINITY } = range;
   const { stretchRows = STRETCH_ROWS, enough = () => false, onProgress } = options;
 
@@ -215,24 +229,4 @@ function orNull(hash: string): string | null {
 
 function bySeq(a: Break, b: Break): number {
   return a.seq - b.seq || BREAK_TYPES.indexOf(a.type) - BREAK_TYPES.indexOf(b.type);
-}
-
-async function ask<Row>(clickhouse: ClickHouseClient, { sql, params }: SqlQuery): Promise<Row[]> {
-  const result = await clickhouse.query({
-    query: sql,
-    query_params: params,
-    format: 'JSONEachRow',
-    clickhouse_settings: {
-      max_execution_time: MAX_STRETCH_SECONDS,
-      // What was found before, and what is derived from the rows, are no evidence of what is in them.
-      use_query_condition_cache: 0,
-      use_skip_indexes: 0,
-      optimize_use_projections: 0,
-      // Lazily evaluated conditions, and conditions evaluated early for some columns, parse a text once for
-      // each column that looks at it: four times slower, and twice.
-      short_circuit_function_evaluation: 'disable',
-      optimize_move_to_prewhere: 0,
-    },
-  });
-  return result.json<Row>();
 }

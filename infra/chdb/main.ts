@@ -34,4 +34,5 @@ export async function runChdb(env: NodeJS.ProcessEnv = process.env): Promise<voi
   lifecycle.onStop('clickhouse', () => server.close());
   log.info({ reason: await untilAskedToStop() }, 'stopping');
   await lifecycle.stop();
+  if (process.connected) process.disconnect(); // Its supervisor's channel would keep the process alive.
 }

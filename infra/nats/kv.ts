@@ -108,9 +108,10 @@ async function watchBucket(nc: NatsConnection, bucket: BucketName, onChange: OnC
 
   async function pass(number: number): Promise<void> {
     await stopPass();
+    if (number !== latest) return;
     const started = await startPass(nc, bucket, tell);
-    stopPass = started.stop;
     if (number !== latest) return await started.stop();
+    stopPass = started.stop;
     const present = await started.completed;
     for (const key of [...known]) if (!present.has(key)) tell(key, undefined);
   }
@@ -145,10 +146,13 @@ interface Pass {
 
 async function startPass(nc: NatsConnection, bucket: BucketName, tell: OnChange): Promise<Pass> {
   const prefix = bucketSubject(bucket, '');
-  const consumer = await jetstream(nc).consumers.getPushConsumer(bucketStream(bucket), {
+  const options = {
     deliver_policy: DeliverPolicy.LastPerSubject,
     filter_subjects: bucketSubject(bucket, '>'),
-  });
+    // It is made anew after every loss anyway, and need not wait for a disk.
+    mem_storage: true,
+  };
+  const consumer = await jetstream(nc).consumers.getPushConsumer(bucketStream(bucket), options);
   const present = new Set<string>();
   const { completed, complete } = completion(nc, present);
   let remaining = (await consumer.info(true)).num_pending;
@@ -170,7 +174,8 @@ async function startPass(nc: NatsConnection, bucket: BucketName, tell: OnChange)
     stop: async () => {
       stopped = true;
       messages.stop();
-      await consumer.delete().catch(() => {});
+      // Nobody waits for this: the server forgets a consumer without a listener by itself.
+      consumer.delete().catch(() => {});
     },
   };
 }

@@ -1,6 +1,5 @@
 import { EMPTY_HEAD, type Head } from '../../core/chain.ts';
 import type { ReadMessage } from './decode.ts';
-import type { Extension } from './extend.ts';
 import type { Position } from './position.ts';
 import type { ChainStore } from './store.ts';
 
@@ -12,7 +11,7 @@ import type { ChainStore } from './store.ts';
 export interface ChainMemory {
   headOf(workspaceId: string): Readonly<Head> | undefined;
   isKnown(keyedId: string): boolean;
-  learn(extension: Pick<Extension, 'heads' | 'keyedIds'>): void;
+  learn(news: { heads: ReadonlyMap<string, Readonly<Head>>; keyedIds: Iterable<string> }): void;
 }
 
 const MAX_HEADS = 200_000;
@@ -24,12 +23,12 @@ export function createMemory(): ChainMemory {
   return {
     headOf: (workspaceId) => heads.get(workspaceId),
     isKnown: (keyedId) => keyedIds.has(keyedId),
-    learn: (extension) => {
-      for (const [workspaceId, head] of extension.heads) {
+    learn: (news) => {
+      for (const [workspaceId, head] of news.heads) {
         heads.delete(workspaceId);
         heads.set(workspaceId, head);
       }
-      for (const id of extension.keyedIds) keyedIds.add(id);
+      for (const id of news.keyedIds) keyedIds.add(id);
       forgetOldest(heads, MAX_HEADS);
       forgetOldest(keyedIds, MAX_KEYED_IDS);
     },

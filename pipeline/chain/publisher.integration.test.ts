@@ -128,11 +128,15 @@ describe('a publisher', () => {
 
   it('publishes once in effect beside another that believes the same', async () => {
     const [one, other] = [start(BEFORE_ALL), start(BEFORE_ALL)];
-    for (let from = 0; from < 80; from += 5) {
-      const run = stored(from, from + 5);
-      one.offer(run);
-      other.offer(run);
-      if (from % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    stored(0, 80);
+    const run = (from: number, to: number) => ({
+      after: rows[from - 1]?.position ?? BEFORE_ALL,
+      rows: rows.slice(from, to),
+    });
+    for (let from = 0; from < 80; from += 20) {
+      for (let part = from; part < from + 20; part += 5) one.offer(run(part, part + 5));
+      for (let part = from; part < from + 20; part += 4) other.offer(run(part, part + 4));
+      await new Promise((resolve) => setTimeout(resolve, 5));
     }
     await expectPublished(rows);
   });

@@ -5,7 +5,7 @@ import { type BatchMessage, type BatchOutcome, publishBatch } from '../../infra/
 import type { NatsConnection } from '../../infra/nats/connect.ts';
 import { chainedSubject } from '../../infra/nats/names.ts';
 import { type ChainedBatch, chainedMessageId, chainedPayload, planChained } from './chained.ts';
-import { comparePositions, type Position, samePosition } from './position.ts';
+import { comparePositions, type Position } from './position.ts';
 import { howFarPublished, lastSequences } from './published.ts';
 import type { ChainRow } from './row.ts';
 import type { ChainStore } from './store.ts';
@@ -82,7 +82,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
   function takeWaiting(through: Position): StoredRun | undefined {
     for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
       waitingBytes -= bytesOf(run.rows);
-      if (samePosition(run.after, through)) return run;
+      if (goesOnFrom(run, through)) return run;
     }
     return undefined;
   }
@@ -146,6 +146,13 @@ export function startPublisher(options: PublisherOptions): Publisher {
       await ended;
     },
   };
+}
+
+/** Whether the run has every row behind a position, up to its own end. */
+function goesOnFrom(run: StoredRun, through: Position): boolean {
+  const [first] = run.rows;
+  if (first === undefined || comparePositions(run.after, through) > 0) return false;
+  return comparePositions(through, first.position) < 0;
 }
 
 interface Progress {

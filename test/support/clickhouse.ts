@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { removeOtherScratch } from '../../infra/chdb/configuration.ts';
 import { chdbSpec } from '../../infra/chdb/spec.ts';
 import { connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { migrate } from '../../infra/clickhouse/migrate.ts';
@@ -85,6 +86,7 @@ export async function startTestClickHouse(options: { migrated?: boolean } = {}):
     stop: async () => {
       await end('SIGKILL');
       rmSync(folder, { recursive: true, force: true });
+      removeOtherScratch(path, '');
     },
     kill9: () => end('SIGKILL'),
     restart: async () => {

@@ -78,8 +78,9 @@ export async function startStack({ dataDir, env = {} }: StackOptions = {}): Prom
   const { clickhousePasswords } = readOrMakeSecrets(directory.keys);
 
   function pid(name: StackProcess): number | undefined {
-    const known = name === 'up' ? life.program : runState().children[name];
-    return known?.pid !== undefined && processIdentity(known.pid) !== undefined ? known.pid : undefined;
+    if (name === 'up') return life.program.isOver() ? undefined : life.program.pid;
+    const known = runState().children[name];
+    return known !== undefined && isSameProcess(known.pid, known.identity) ? known.pid : undefined;
   }
 
   return {
@@ -159,6 +160,7 @@ export interface Ended {
 export interface Program {
   readonly pid: number | undefined;
   readonly ended: Promise<Ended>;
+  isOver(): boolean;
   output(): string;
   stdout(): string;
   /** Rejects when it ends first, or `timeoutMs` pass, with what it printed. */
@@ -212,6 +214,7 @@ export function observe(child: ChildProcess): Program {
   return {
     pid: child.pid,
     ended,
+    isOver: () => over !== undefined,
     output: () => output,
     stdout: () => stdout,
     async until(condition, timeoutMs) {
