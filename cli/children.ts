@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { SettingEnvironment } from '../infra/config.ts';
 import type { Lifecycle } from '../infra/lifecycle.ts';
 import type { Logger } from '../infra/log.ts';
 import { isSameProcess } from '../infra/process/identity.ts';
@@ -59,7 +60,7 @@ export function createChildren(options: {
 }
 
 /** A role of this program as a child: ready when its own `/readyz` says so. */
-export function roleSpec(role: string, healthPort: number, env: Record<string, string>): ChildSpec {
+export function roleSpec(role: string, healthPort: number, env: SettingEnvironment): ChildSpec {
   return {
     name: role,
     command: process.execPath,

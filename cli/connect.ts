@@ -1,6 +1,7 @@
 import { type Install, readOrCreateInstall } from '../control/install.ts';
 import { ImmutableError } from '../core/errors.ts';
 import { type ClickHouseClient, connectClickHouse } from '../infra/clickhouse/client.ts';
+import type { Config } from '../infra/config.ts';
 import { connectionState, connectNats, type NatsConnection } from '../infra/nats/connect.ts';
 import type { ProcessContext } from './process.ts';
 import { type ControlBuckets, openControlBuckets } from './stores.ts';

@@ -1,7 +1,7 @@
 import { chdbSpec } from '../infra/chdb/spec.ts';
 import type { ServerKind } from '../infra/clickhouse/migrate.ts';
 import type { User } from '../infra/clickhouse/names.ts';
-import type { Config } from '../infra/config.ts';
+import type { Config, SettingEnvironment } from '../infra/config.ts';
 import { findNatsServer, natsMonitorUrl, natsServerSpec, natsUrl } from '../infra/nats/server.ts';
 import { smallestStoreBytes } from '../infra/nats/sync-check.ts';
 import type { Children } from './children.ts';
@@ -16,15 +16,15 @@ export interface NatsAccess {
   monitorUrls: readonly string[] | undefined;
   /** What all streams together may reserve. */
   storeLimitBytes: number;
-  env: Record<string, string>;
+  env: SettingEnvironment;
 }
 
 /** How to reach ClickHouse, by whom. */
 export interface ClickHouseAccess {
   kind: ServerKind;
   adminUrl: string;
-  writerEnv: Record<string, string>;
-  readerEnv: Record<string, string>;
+  writerEnv: SettingEnvironment;
+  readerEnv: SettingEnvironment;
   shown: Credentials['clickhouse'];
 }
 

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { ImmutableError } from '../core/errors.ts';
+import type { SettingName } from '../infra/config.ts';
 
 /** A port of this host that nobody listens on now. */
 export function freePort(host = '127.0.0.1'): Promise<number> {
@@ -7,11 +8,11 @@ export function freePort(host = '127.0.0.1'): Promise<number> {
 }
 
 /** `port`, or any free one for 0. Throws `misconfigured` naming the setting when it cannot be listened on. */
-export async function requirePort(host: string, port: number, setting: string): Promise<number> {
+export async function requirePort(host: string, port: number, setting: SettingName): Promise<number> {
   try {
     return await listenOnce(host, port);
   } catch (cause) {
-    throw new ImmutableError('misconfigured', `${problem(cause, host, port)}`, {
+    throw new ImmutableError('misconfigured', problem(cause, host, port), {
       nextStep: `Set ${setting} to another port, for example ${setting}=${port + 10_000 < 65_536 ? port + 10_000 : port - 1}, or stop what uses this one.`,
       cause,
     });

@@ -122,7 +122,7 @@ async function withBuckets<T>(
   }
 }
 
-/** Roles in the order in which an event passes them last: what accepts events starts when all else runs. */
+/** What accepts events starts last, when everything they pass through runs. */
 async function startRoles(options: {
   config: Config;
   secrets: Secrets;

@@ -112,9 +112,11 @@ describe.each(STRING_FIELDS)('$name', (field) => {
     expect(pathsRefused({ [name]: '\udc00\ud800' })).toEqual([name]);
   });
 
-  test.runIf(!field.required)('counts as absent when null or empty', () => {
-    for (const value of [null, '', undefined]) expect(accept({ [name]: value }).event[name]).toBeUndefined();
-  });
+  if (!field.required) {
+    test('counts as absent when null or empty', () => {
+      for (const value of [null, '', undefined]) expect(accept({ [name]: value }).event[name]).toBeUndefined();
+    });
+  }
 });
 
 describe('ip_address', () => {

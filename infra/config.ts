@@ -72,8 +72,15 @@ const settings = z.object({
   IMMUTABLE_INSTANCE_ID: z.string().min(1).optional(),
 });
 
+const SECRET_SUFFIX = '_FILE';
+
 export type SettingName = keyof z.infer<typeof settings>;
 type Settings = z.infer<typeof settings>;
+
+/** Settings as a child is given them; a secret as the path of a file that holds it. */
+export type SettingEnvironment = Partial<
+  Record<SettingName | `${SettingName}${typeof SECRET_SUFFIX}`, string>
+>;
 
 /** The settings of one process, named as in code: `IMMUTABLE_DATA_DIR` is `dataDir`. */
 export type Config = { [Name in SettingName as CamelCase<StripPrefix<Name>>]: Settings[Name] };
@@ -82,8 +89,6 @@ type StripPrefix<Name extends string> = Name extends `IMMUTABLE_${infer Rest}` ?
 type CamelCase<Name extends string> = Name extends `${infer Head}_${infer Tail}`
   ? `${Lowercase<Head>}${Capitalize<CamelCase<Tail>>}`
   : Lowercase<Name>;
-
-const SECRET_SUFFIX = '_FILE';
 
 /**
  * Reads the settings from the environment and from the file that `IMMUTABLE_CONFIG` names (lines

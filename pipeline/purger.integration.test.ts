@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { STREAM_EVENTS } from '../infra/nats/names.ts';
 import { streamEpoch } from '../infra/nats/streams.ts';
 import { type MemoryStore, memoryStore } from './chain/testing/memory-store.ts';
-import { sampleEvent } from './chain/testing/sample.ts';
+import { chainOf, readSample, sampleEvent } from './chain/testing/sample.ts';
 import { eventually, openTestStage, type TestStage, workspacesOf } from './chain/testing/stage.ts';
 import { purgeOnce } from './purger.ts';
 
@@ -118,5 +118,32 @@ describe('the floors that the chain stage tells', () => {
     await new Promise((resolve) => setTimeout(resolve, 400));
     expect(await floorOf(0)).toBeUndefined();
     expect(await firstSequence()).toBe(1);
+  });
+});
+
+describe('the housekeeping of the chain stage', () => {
+  it('purges what is stored', async () => {
+    await publishFive();
+    stage.start(store, { timing: { keepMs: 1 } });
+    await eventually(firstSequence, (sequence) => sequence === 6);
+  });
+
+  it('purges nothing of a partition against which an alarm stands', async () => {
+    await stage.publish(D, [sampleEvent(D)]);
+    const elsewhere = { partition: 0, epoch: 'f'.repeat(16) };
+    store.put(elsewhere, chainOf(elsewhere, [readSample(1, A, [sampleEvent(A)])]));
+    await stage.publish(A, [sampleEvent(A)]);
+    stage.start(store, { timing: { keepMs: 1 } });
+    await eventually(
+      () => stage.buckets.alarms.get('partition.0'),
+      (alarm) => alarm !== undefined,
+    );
+    await eventually(
+      () => floorOf(1),
+      (floor) => floor !== undefined,
+    );
+    await eventually(firstSequence, (sequence) => sequence === 2);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(await firstSequence()).toBe(2);
   });
 });

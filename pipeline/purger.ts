@@ -14,10 +14,8 @@ export interface PurgerOptions {
   /** One for each stage that must be done with a message before it may go. */
   floorSources: readonly FloorSource[];
   /** For how long messages stay that could go, while the stream is under half its limit. */
-  keepMs?: number;
+  keepMs: number;
 }
-
-const THREE_DAYS_MS = 72 * 3600 * 1000;
 
 /** Removes from EVENTS what is done with; resolves to the number of messages removed. */
 export async function purgeOnce(options: PurgerOptions): Promise<number> {
@@ -30,7 +28,7 @@ export async function purgeOnce(options: PurgerOptions): Promise<number> {
   }
   const firstYoungSequence = await firstSequenceSince(
     nc,
-    Date.now() - (options.keepMs ?? THREE_DAYS_MS),
+    Date.now() - options.keepMs,
     state.lastSequence + 1,
   );
   const below = purgeBelowSequence({ state, partitions, firstYoungSequence });

@@ -26,7 +26,7 @@ export interface FloorRecorder {
 
 /** Writes the newest floor of each partition, at most once an interval; a lost one only purges later. */
 export function createFloorRecorder(
-  bucket: Bucket,
+  bucket: Pick<Bucket, 'put'>,
   intervalMs: number,
   onError: (error: unknown) => void,
 ): FloorRecorder {
@@ -54,7 +54,7 @@ export function createFloorRecorder(
 
 /** The sequence up to which a partition is stored, as the purge may rely on it; 0 when nothing can be relied on. */
 export async function storedFloor(
-  bucket: Bucket,
+  bucket: Pick<Bucket, 'get'>,
   store: Pick<ChainStore, 'highestPosition'>,
   source: Source,
 ): Promise<number> {

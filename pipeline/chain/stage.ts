@@ -28,6 +28,8 @@ export interface StageOptions {
 export interface StageTiming extends ChainTiming, HolderTiming {
   floorIntervalMs: number;
   houseIntervalMs: number;
+  /** For how long a stored message stays in EVENTS while the stream is under half its limit. */
+  keepMs: number;
 }
 
 const TIMING: StageTiming = {
@@ -35,6 +37,7 @@ const TIMING: StageTiming = {
   ...CHAIN_TIMING,
   floorIntervalMs: 5_000,
   houseIntervalMs: 60_000,
+  keepMs: 72 * 3600 * 1000,
 };
 
 /** What the partitions of one process share. */

@@ -19,7 +19,7 @@ afterAll(async () => {
 });
 
 const ROWS = 500;
-const KILLS = 6;
+const KILLS = Number(process.env.KILLS ?? 6);
 
 test('kill -9 in the middle of inserts: what was acknowledged is there, once, and inserts are all or nothing', async () => {
   const acknowledged: number[] = [];

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { canonicalJson } from '../../core/json.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
+import { ask } from '../../query/ask.ts';
 import { FILTERS, type FilterName } from '../../query/search.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { type Answer, startTestQuery, type TestQuery } from '../support/query.ts';
@@ -413,6 +414,18 @@ describe('totals', () => {
     expect(filtered.json.pagination).toMatchObject({ total: 110_000, total_is_estimate: true });
     const some = await api.get(many, '/events?limit=1&actor_id=clock_7');
     expect(some.json.pagination).toMatchObject({ total: 1_100, total_is_estimate: false });
+  });
+});
+
+describe('a question to ClickHouse', () => {
+  test('that takes too long asks for less, one that makes no sense is our own fault', async () => {
+    const slow = { sql: 'SELECT sleepEachRow(1) FROM numbers(5) SETTINGS max_block_size = 1', params: {} };
+    await expect(ask(writer, slow, { max_execution_time: 1 })).rejects.toMatchObject({
+      code: 'validation_failed',
+      violations: [{ path: 'from' }],
+    });
+    const wrong = { sql: 'SELECT nothing FROM nowhere', params: {} };
+    await expect(ask(writer, wrong, {})).rejects.toMatchObject({ code: 'internal' });
   });
 });
 

@@ -10,8 +10,10 @@ import { observe } from '../support/stack.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const folders: string[] = [];
+const groups: number[] = [];
 
 afterAll(() => {
+  for (const group of groups) endGroup(group);
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
@@ -33,23 +35,20 @@ describe('npm start', () => {
         detached: true,
       }),
     );
-    try {
-      await npm.until(() => npm.output().includes('Immutable is running'), 60_000);
-      const ended = await npm.stop(signal);
-      expect(ended, ended.output).toMatchObject({ code: 0, signal: null });
-      expect(ended.ms).toBeLessThan(10_000);
-      expect(ended.output).toContain('Stopped.');
-      expect(existsSync(dataDirAt(folder).runFile)).toBe(false);
-    } finally {
-      killGroup(npm.pid);
-    }
+    if (npm.pid !== undefined) groups.push(npm.pid);
+    await npm.until(() => npm.output().includes('Immutable is running'), 40_000);
+    const ended = await npm.stop(signal);
+    expect(ended, ended.output).toMatchObject({ code: 0, signal: null });
+    expect(ended.ms).toBeLessThan(10_000);
+    expect(ended.output).toContain('Stopped.');
+    expect(existsSync(dataDirAt(folder).runFile)).toBe(false);
   });
 });
 
 /** What a failed attempt left. */
-function killGroup(pid: number | undefined): void {
+function endGroup(group: number): void {
   try {
-    if (pid !== undefined) process.kill(-pid, 'SIGINT');
+    process.kill(-group, 'SIGKILL');
   } catch {
     // Nothing is left.
   }

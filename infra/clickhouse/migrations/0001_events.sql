@@ -76,7 +76,14 @@ ORDER BY (workspace_id, created_at)
 SETTINGS
     non_replicated_deduplication_window = 100000,
     fsync_after_insert = 1,
-    fsync_part_directory = 1;
+    fsync_part_directory = 1,
+    -- A merged part is on disk before those it replaces are removed.
+    min_rows_to_fsync_after_merge = 1,
+    min_compressed_bytes_to_fsync_after_merge = 1,
+    -- ClickHouse sets a broken part aside and goes on without its rows. A chain whose newest rows are
+    -- missing would be continued from older ones, and so fork: better not to start.
+    max_suspicious_broken_parts = 0,
+    max_suspicious_broken_parts_bytes = 0;
 
 -- What could not be stored as an event: the bytes of a damaged message, or a row that ClickHouse refused.
 CREATE TABLE IF NOT EXISTS immutable.quarantine
