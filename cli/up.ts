@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Install } from '../control/install.ts';
 import type { Config } from '../infra/config.ts';
 import { createLifecycle, untilAskedToStop } from '../infra/lifecycle.ts';
@@ -44,7 +45,10 @@ export async function up(config: Config, terminal: Terminal, options: { json: bo
       tell: terminal.say,
       signal: stopping.signal,
     });
-    const first = await start({ config, directory, run, children, terminal });
+    const starting = start({ config, directory, run, children, terminal });
+    // A start that is interrupted ends by itself at its next step; one that hangs there is left behind.
+    const first = await Promise.race([starting, asked.then(() => sleep(WIND_UP_MS))]);
+    if (first === undefined) return;
     terminal.result(options.json ? JSON.stringify(first.credentials) : banner(first, directory));
     await asked;
     run.update({ state: 'draining' });
@@ -53,9 +57,11 @@ export async function up(config: Config, terminal: Terminal, options: { json: bo
   } finally {
     if (stopping.signal.aborted) terminal.say('Draining…');
     await lifecycle.stop();
+    if (stopping.signal.aborted) terminal.say('Stopped.');
   }
-  terminal.say('Stopped.');
 }
+
+const WIND_UP_MS = 2_000;
 
 interface Start {
   config: Config;
