@@ -1,6 +1,7 @@
 import { type Install, readOrCreateInstall } from '../control/install.ts';
 import { ensureWorkspace } from '../control/workspaces.ts';
-import { connectClickHouse } from '../infra/clickhouse/client.ts';
+import { ImmutableError } from '../core/errors.ts';
+import { type ClickHouseClient, connectClickHouse } from '../infra/clickhouse/client.ts';
 import { migrate, type ServerKind } from '../infra/clickhouse/migrate.ts';
 import type { Config } from '../infra/config.ts';
 import type { NatsConnection } from '../infra/nats/connect.ts';
@@ -36,10 +37,25 @@ export async function prepareNats(
   return { install, buckets };
 }
 
+async function requireAnswer(clickhouse: ClickHouseClient, url: string): Promise<void> {
+  const ping = await clickhouse.ping({ select: true });
+  if (ping.success) return;
+  const { origin, username } = new URL(url);
+  throw new ImmutableError(
+    'unavailable',
+    `ClickHouse at ${origin} does not answer the user "${username}": ${ping.error.message.split('\n')[0]}.`,
+    {
+      nextStep: 'Start it, or correct IMMUTABLE_CLICKHOUSE_URL and IMMUTABLE_CLICKHOUSE_ADMIN_URL.',
+      cause: ping.error,
+    },
+  );
+}
+
 /** Tables and roles, by the user who may make them. May be repeated. */
 export async function prepareClickHouse(adminUrl: string, serverKind: ServerKind): Promise<void> {
   const clickhouse = connectClickHouse(adminUrl);
   try {
+    await requireAnswer(clickhouse, adminUrl);
     await migrate(clickhouse, { serverKind });
   } finally {
     await clickhouse.close();

@@ -128,7 +128,7 @@ describe('the housekeeping of the chain stage', () => {
     await eventually(firstSequence, (sequence) => sequence === 6);
   });
 
-  it('purges nothing of a partition against which an alarm stands', async () => {
+  it('purges nothing while an alarm stands against a partition', async () => {
     await stage.publish(D, [sampleEvent(D)]);
     const elsewhere = { partition: 0, epoch: 'f'.repeat(16) };
     store.put(elsewhere, chainOf(elsewhere, [readSample(1, A, [sampleEvent(A)])]));
@@ -142,8 +142,7 @@ describe('the housekeeping of the chain stage', () => {
       () => floorOf(1),
       (floor) => floor !== undefined,
     );
-    await eventually(firstSequence, (sequence) => sequence === 2);
     await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(await firstSequence()).toBe(2);
+    expect(await firstSequence()).toBe(1);
   });
 });

@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
-import { PassThrough, type Readable, Transform, type TransformCallback, Writable } from 'node:stream';
+import { type Readable, Transform, type TransformCallback, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as zlib from 'node:zlib';
 import { ClickHouseException } from './exception.ts';
@@ -57,7 +57,8 @@ function zstdWhereNodeHasIt(): Record<string, () => Transform> {
   return {
     zstd: () => {
       const stream: unknown = create();
-      return stream instanceof Transform ? stream : new PassThrough();
+      if (stream instanceof Transform) return stream;
+      throw new ClickHouseException('UNKNOWN_COMPRESSION_METHOD', 'zstd is not available');
     },
   };
 }

@@ -37,6 +37,7 @@ const OWN_PARAMETERS = new Set([
   'close_session',
   'quota_key',
   'role',
+  'profile',
   'stacktrace',
   'client_protocol_version',
   'enable_http_compression',
@@ -113,6 +114,7 @@ function refuseUnsupported(url: URLSearchParams): void {
     isTrue(url.get('decompress')) && 'decompress=1 (use Content-Encoding)',
     nonEmpty(url.get('session_id')) !== undefined && 'session_id (every request has a session of its own)',
     nonEmpty(url.get('role')) !== undefined && 'role (a user has one role)',
+    nonEmpty(url.get('profile')) !== undefined && 'profile (a user has one profile)',
   ].filter((name) => name !== false);
   if (unsupported.length > 0) {
     throw new ClickHouseException(

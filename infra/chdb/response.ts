@@ -35,6 +35,9 @@ export interface Answer {
 const HELD_BYTES = 1024 * 1024;
 const MAX_HELD_BYTES = 256 * 1024 * 1024;
 
+/** A client that takes nothing for so long is cut off, so that it does not keep a place (`send_timeout`). */
+const SLOWEST_READER_MS = 300_000;
+
 export function openAnswer(request: IncomingMessage, response: ServerResponse, version: string): Answer {
   const startedAt = performance.now();
   const gone = new AbortController();
@@ -100,7 +103,12 @@ export function openAnswer(request: IncomingMessage, response: ServerResponse, v
 
   async function write(chunk: Buffer): Promise<void> {
     if (request.method === 'HEAD' || sink.write(chunk)) return;
-    await once(sink, 'drain', { signal: gone.signal });
+    const slow = setTimeout(() => response.destroy(), SLOWEST_READER_MS);
+    try {
+      await once(sink, 'drain', { signal: gone.signal });
+    } finally {
+      clearTimeout(slow);
+    }
   }
 
   async function fail(error: unknown): Promise<void> {

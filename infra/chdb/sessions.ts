@@ -26,41 +26,54 @@ export interface Lease {
 }
 
 export function createSessions(connect: () => Session): Sessions {
-  const idle = new Map<string, Session[]>();
-  const databases = new WeakMap<Session, string>();
+  const idle = new Map<string, Prepared[]>();
 
   function take(options: SessionOptions): Lease {
     const { user } = options;
     const readOnly = options.readOnly || user.readOnly;
-    const kind = `${user.name} ${readOnly}`;
-    const session = idle.get(kind)?.pop() ?? prepared(connect(), user, readOnly);
-    const release = ({ spoilt } = { spoilt: false }) => {
-      if (spoilt || !restored(session, user, options.settings)) session.close();
-      else idle.set(kind, [...(idle.get(kind) ?? []), session]);
-    };
+    const same = idleOf(`${user.name} ${readOnly}`);
+    const prepared = same.pop() ?? prepare(connect(), user, readOnly);
+    const { session } = prepared;
     try {
-      apply(session, options);
-      use(session, options.database ?? 'default');
+      apply(prepared, options);
     } catch (error) {
-      release();
+      if (cleaned(prepared, options.settings)) same.push(prepared);
+      else session.close();
       throw error;
     }
-    return { session, release };
+    return {
+      session,
+      release: ({ spoilt } = { spoilt: false }) => {
+        if (spoilt) session.close();
+        else same.push(prepared);
+      },
+    };
   }
 
-  function use(session: Session, database: string): void {
-    if ((databases.get(session) ?? 'default') === database) return;
-    session.query(`USE ${quoteName(database)}`);
-    databases.set(session, database);
+  function idleOf(kind: string): Prepared[] {
+    const known = idle.get(kind);
+    if (known !== undefined) return known;
+    const none: Prepared[] = [];
+    idle.set(kind, none);
+    return none;
   }
 
   return {
     take,
     close: () => {
-      for (const session of [...idle.values()].flat()) session.close();
+      for (const { session } of [...idle.values()].flat()) session.close();
       idle.clear();
     },
   };
+}
+
+/** A session with a user's rights, and what the last request set in it. */
+interface Prepared {
+  session: Session;
+  /** Values of settings that requests do not give, as far as they are not the engine's own. */
+  base: Record<string, string | number>;
+  settings: Record<string, string>;
+  database: string;
 }
 
 /** Parameters are set by a statement, and may be longer than a query that comes in (statement.ts). */
@@ -75,37 +88,51 @@ const DEFAULTS: Record<string, string | number> = {
 };
 
 /** Gives a new session its user's rights. They cannot be raised by anything a user may run (users.ts). */
-function prepared(session: Session, user: User, readOnly: boolean): Session {
-  session.query(`SET ${assignments({ ...DEFAULTS, ...user.settings })}`);
+function prepare(session: Session, user: User, readOnly: boolean): Prepared {
+  const base = { ...DEFAULTS, ...user.settings };
+  session.query(`SET ${Object.entries(base).map(assignment).join(', ')}`);
   if (user.profile !== undefined) session.query(`SET profile = ${quote(user.profile)}`);
   session.query(`SET ROLE ${user.name}`);
   if (readOnly) session.query('SET readonly = 2');
-  return session;
+  return { session, base, settings: {}, database: 'default' };
 }
 
-function apply(session: Session, { settings, parameters, tag }: SessionOptions): void {
-  session.query(`SET ${assignments({ ...settings, log_comment: tag })}`);
-  if (Object.keys(parameters).length > 0) {
-    session.query(
-      `SET ${assignments(
-        Object.fromEntries(Object.entries(parameters).map(([name, value]) => [`param_${name}`, value])),
-      )}`,
-    );
-  }
+/** Takes back what the last request set and this one does not, and sets the rest: one statement, mostly. */
+function apply(
+  prepared: Prepared,
+  { settings, parameters, database = 'default', tag }: SessionOptions,
+): void {
+  const { session } = prepared;
+  const gone = Object.keys(prepared.settings).filter((name) => !Object.hasOwn(settings, name));
+  const changed = Object.entries(settings).filter(([name, value]) => prepared.settings[name] !== value);
+  const assignments = [
+    ...gone.map((name) => reset(prepared, name)),
+    ...[...changed, ['log_comment', tag] as const].map(assignment),
+    ...Object.entries(parameters).map(([name, value]) => assignment([`param_${name}`, value])),
+  ];
+  session.query(`SET ${assignments.join(', ')}`);
+  prepared.settings = settings;
+  if (prepared.database === database) return;
+  session.query(`USE ${quoteName(database)}`);
+  prepared.database = database;
 }
 
-/** Takes back what a request set. False if the session kept something of it. */
-function restored(session: Session, user: User, settings: Record<string, string>): boolean {
-  const base: Record<string, string | number> = { ...DEFAULTS, ...user.settings };
-  for (const name of Object.keys(settings)) {
-    const value = base[name];
+/** After a SET that failed, perhaps half-way: false if the session cannot be brought back. */
+function cleaned(prepared: Prepared, settings: Record<string, string>): boolean {
+  for (const name of Object.keys({ ...prepared.settings, ...settings })) {
     try {
-      session.query(`SET ${plainName(name)} = ${value === undefined ? 'DEFAULT' : quote(String(value))}`);
+      prepared.session.query(`SET ${reset(prepared, name)}`);
     } catch {
-      if (isSetting(session, name)) return false;
+      if (isSetting(prepared.session, name)) return false;
     }
   }
+  prepared.settings = {};
   return true;
+}
+
+function reset({ base }: Prepared, name: string): string {
+  const value = base[name];
+  return value === undefined ? `${plainName(name)} = DEFAULT` : assignment([name, value]);
 }
 
 function isSetting(session: Session, name: string): boolean {
@@ -114,8 +141,6 @@ function isSetting(session: Session, name: string): boolean {
   );
 }
 
-function assignments(values: Record<string, string | number>): string {
-  return Object.entries(values)
-    .map(([name, value]) => `${plainName(name)} = ${quote(String(value))}`)
-    .join(', ');
+function assignment([name, value]: readonly [string, string | number]): string {
+  return `${plainName(name)} = ${quote(String(value))}`;
 }

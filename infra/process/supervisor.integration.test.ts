@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -117,7 +117,7 @@ describe('supervise', () => {
          require('node:fs').writeFileSync(${JSON.stringify(grandchild)}, String(started.pid)); ${STAYS}`,
       ),
     );
-    await until(() => isAlive(Number(readFileSync(grandchild, 'utf8'))));
+    await until(() => existsSync(grandchild) && isAlive(Number(readFileSync(grandchild, 'utf8'))));
     const before = performance.now();
     await stubborn.stop(200);
     expect(performance.now() - before).toBeLessThan(2_000);

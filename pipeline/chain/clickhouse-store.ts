@@ -31,23 +31,22 @@ const AT_OR_BEFORE =
 const AFTER =
   'partition = {partition:UInt16} AND stream_seq >= {sequence:UInt64} AND (stream_seq, stream_index) > ({sequence:UInt64}, {index:UInt32})';
 
+/** Read from the table's projection of positions: some rows a part, however many events there are. */
 async function highestPosition(client: ClickHouseClient, partition: number): Promise<StoredEnd> {
-  const [answer] = await select<{ clock: number; found: [number, number, string][] }>(
+  const [answer] = await select<{ clock: number; found: [[number, number], string][] }>(
     client,
     `SELECT toUnixTimestamp64Micro(now64(6)) AS clock, (
-       SELECT groupArray(row) FROM (
-         SELECT (stream_seq, stream_index, stream_epoch) AS row FROM ${TABLES.events}
-         WHERE partition = {partition:UInt16} ORDER BY stream_seq DESC, stream_index DESC LIMIT 1)
+       SELECT groupArray((position, stream_epoch)) FROM (
+         SELECT stream_epoch, max((stream_seq, stream_index)) AS position FROM ${TABLES.events}
+         WHERE partition = {partition:UInt16} GROUP BY stream_epoch ORDER BY position DESC LIMIT 1)
      ) AS found`,
     { partition },
   );
   if (answer === undefined) throw new Error('ClickHouse gave no answer to a SELECT without FROM');
   const [highest] = answer.found;
-  return {
-    highest:
-      highest === undefined ? undefined : { sequence: highest[0], index: highest[1], epoch: highest[2] },
-    clockMicros: answer.clock,
-  };
+  if (highest === undefined) return { highest: undefined, clockMicros: answer.clock };
+  const [[sequence, index], epoch] = highest;
+  return { highest: { sequence, index, epoch }, clockMicros: answer.clock };
 }
 
 async function rowAt(

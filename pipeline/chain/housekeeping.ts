@@ -48,6 +48,7 @@ async function tidyRegularly(stage: Stage, signal: AbortSignal): Promise<void> {
         nc,
         partitions: stage.partitions,
         floorSources: [chainFloor(stage)],
+        keepMs: stage.timing.keepMs,
       });
       if (removed > 0) log.debug({ removed }, 'messages that are done with were removed from EVENTS');
     } catch (error) {

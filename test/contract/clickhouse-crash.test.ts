@@ -1,4 +1,6 @@
 import { randomInt } from 'node:crypto';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
@@ -19,7 +21,7 @@ afterAll(async () => {
 });
 
 const ROWS = 500;
-const KILLS = Number(process.env.KILLS ?? 6);
+const KILLS = 6;
 
 test('kill -9 in the middle of inserts: what was acknowledged is there, once, and inserts are all or nothing', async () => {
   const acknowledged: number[] = [];
@@ -111,4 +113,13 @@ test('SIGTERM lets a running insert finish, and ends within seconds', async () =
   const stored = await untilAnswered(() => countOf(1_000_000));
   expect([0, ROWS]).toContain(stored);
   if (outcome !== undefined) expect(stored).toBe(outcome);
+});
+
+test('a part of the table that is damaged stops it, rather than being left out', async () => {
+  await server.kill9();
+  const files = readdirSync(server.path, { recursive: true, encoding: 'utf8' });
+  for (const file of files.filter((name) => /\/2\d{5}_\d+_\d+_\d+\/checksums\.txt$/.test(name))) {
+    writeFileSync(join(server.path, file), 'damaged');
+  }
+  await expect(server.restart()).rejects.toThrow('or damaged');
 });

@@ -309,7 +309,7 @@ describe('errors', () => {
   });
 
   test('what is not supported says so', async () => {
-    for (const search of ['session_id=x', 'decompress=1', 'compress=1', 'role=admin']) {
+    for (const search of ['session_id=x', 'decompress=1', 'compress=1', 'role=admin', 'profile=default']) {
       const answer = await post('SELECT 1', { search });
       expect(answer.status).toBe(501);
       expect(answer.text).toContain(search.split('=')[0]);

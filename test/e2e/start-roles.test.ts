@@ -104,6 +104,16 @@ describe('a role by itself', () => {
     expect(ended.output).toContain('IMMUTABLE_PARTITIONS is 16, but this installation was made with 4');
   });
 
+  it('refuses a ClickHouse that does not answer, saying so', async () => {
+    const { code, output } = await runProgram(['migrate'], {
+      IMMUTABLE_NATS_URL: stack.natsUrl,
+      IMMUTABLE_CLICKHOUSE_ADMIN_URL: 'http://admin:secret@127.0.0.1:1',
+    });
+    expect(code).toBe(1);
+    expect(output).toContain('ClickHouse at http://127.0.0.1:1 does not answer the user "admin"');
+    expect(output).not.toContain('secret');
+  });
+
   it('refuses a NATS that was not prepared', async () => {
     const empty = await startTestNats();
     const ended = await runProgram(['chain'], {

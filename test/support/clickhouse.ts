@@ -6,6 +6,7 @@ import { removeOtherScratch } from '../../infra/chdb/configuration.ts';
 import { chdbSpec } from '../../infra/chdb/spec.ts';
 import { connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { migrate } from '../../infra/clickhouse/migrate.ts';
+import { USERS, type User } from '../../infra/clickhouse/names.ts';
 import { freePort } from './nats.ts';
 
 export interface TestClickHouse {
@@ -26,7 +27,6 @@ export interface TestClickHouse {
 }
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const USERS = ['admin', 'writer', 'reader', 'analyst'] as const;
 
 /**
  * The embedded ClickHouse as a child process, as `npm start` runs it: a free loopback port, a temporary
@@ -67,7 +67,7 @@ export async function startTestClickHouse(options: { migrated?: boolean } = {}):
     await ended;
   }
 
-  const urlOf = (user: (typeof USERS)[number]) => `http://${user}:test-${user}@127.0.0.1:${port}`;
+  const urlOf = (user: User) => `http://${user}:test-${user}@127.0.0.1:${port}`;
   let child = await start();
   if (options.migrated ?? true) {
     const client = connectClickHouse(urlOf('admin'));

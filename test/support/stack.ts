@@ -64,10 +64,15 @@ export async function startStack({ dataDir, env = {} }: StackOptions = {}): Prom
 
   async function start(): Promise<Life> {
     const program = startProgram(['up'], settings);
-    await program.until(() => findRunning(directory.runFile)?.state === 'ready', START_MS);
+    await program.until(() => isReady(program), START_MS);
     const credentials = readCredentials(directory.credentialsFile);
     if (credentials === undefined) throw new Error('a running stack has credentials');
     return { program, credentials, run: runState() };
+  }
+
+  /** The banner is the last thing that a start prints. */
+  function isReady(program: Program): boolean {
+    return findRunning(directory.runFile)?.state === 'ready' && program.stdout() !== '';
   }
 
   function runState(): RunState {

@@ -74,6 +74,8 @@ ENGINE = MergeTree
 PARTITION BY toYYYYMM(created_at)
 ORDER BY (workspace_id, created_at)
 SETTINGS
+    -- A page of 25 rows by a rare value reads a quarter of what it would at 8,192; disk and inserts hardly notice.
+    index_granularity = 2048,
     non_replicated_deduplication_window = 100000,
     fsync_after_insert = 1,
     fsync_part_directory = 1,
