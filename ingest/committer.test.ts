@@ -169,6 +169,26 @@ describe('a commit that fails', () => {
     expect(stream.attempts()).toBe(1);
   });
 
+  it('is refused when it cannot even be sent, and leaves the committer as it was', async () => {
+    const stream = createFakeStream();
+    let unsendable = true;
+    const committer = createCommitter({
+      publish: async (messages) => {
+        if (unsendable) throw new RangeError('a message of 2000 bytes is more than the server takes');
+        return await stream.publish(messages);
+      },
+      subjectOf: (workspaceId) => `events.0.${workspaceId}`,
+      nowMicros: () => NOW,
+      crc32,
+      log,
+    });
+    await expect(committer.commit('w', lines('a'))).rejects.toMatchObject({ code: 'unavailable' });
+    unsendable = false;
+    await committer.commit('w', lines('b'));
+    expect(stream.stored('w')).toEqual(['b']);
+    await committer.drain(1_000);
+  });
+
   it('is refused at once when too much waits', async () => {
     const stream = createFakeStream(() => 'lost_before');
     const committer = committerOn(stream, { queueBytes: 1_000, retryMs: 60 });

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { OnChange } from '../infra/nats/kv.ts';
-import { type Gate, watchGate } from './gate.ts';
+import { type Gate, publishWhileOpen, watchGate } from './gate.ts';
 
 const log = pino({ level: 'silent' });
 const alarm = (key: string) => ({ key, value: { message: 'stream made anew' }, revision: 1 });
@@ -100,5 +100,34 @@ describe('the gate', () => {
     expect(gate.problems()).toEqual([]);
     tell('partition.3', undefined);
     expect(gate.refusal(3)).toBeUndefined();
+  });
+});
+
+describe('publishing', () => {
+  it('is held back while the gate is closed: a repetition must not reach a server that was not checked', async () => {
+    const { gate, world, restored } = await setUp();
+    let published = 0;
+    const publish = publishWhileOpen(gate, async () => {
+      published += 1;
+      return { kind: 'already_stored' };
+    });
+    expect(await publish([])).toEqual({ kind: 'already_stored' });
+    world.syncs = false;
+    restored();
+    expect(await publish([])).toMatchObject({ kind: 'unknown' });
+    await delay(20);
+    expect(await publish([])).toMatchObject({ kind: 'unknown', reason: expect.stringContaining('may not') });
+    expect(published).toBe(1);
+    world.syncs = true;
+    await delay(40);
+    await publish([]);
+    expect(published).toBe(2);
+  });
+
+  it('goes on where only the chain of a partition is stopped: what was taken is answered', async () => {
+    const { gate, tell } = await setUp();
+    tell('partition.3', alarm('partition.3'));
+    const publish = publishWhileOpen(gate, async () => ({ kind: 'already_stored' }));
+    expect(await publish([])).toEqual({ kind: 'already_stored' });
   });
 });

@@ -8,6 +8,8 @@ import type { Finding } from './findings.ts';
 /** The hashes of each workspace's stored events, that of seq 1 first. */
 export type StoredHashes = ReadonlyMap<string, readonly string[]>;
 
+const WINDOW_BYTES = 8 * 1024 * 1024;
+
 /**
  * Reads CHAINED from its beginning: every stored event is in it at least once, first in the order of its
  * chain, with the hash that is stored. What the stream dropped for its age is not missed. Ends when all is
@@ -24,7 +26,8 @@ export async function checkChained(
   if (behind.size === 0) return;
 
   const consumer = await jetstream(nc).consumers.get(STREAM_CHAINED);
-  const messages = await consumer.consume({ max_messages: 1_000 });
+  // By bytes: a server cuts off a reader for whom more than 64 MiB wait.
+  const messages = await consumer.consume({ max_bytes: WINDOW_BYTES });
   let patience = setTimeout(() => messages.stop(), settleMs);
   for await (const message of messages) {
     clearTimeout(patience);
