@@ -170,7 +170,7 @@ export function createCommitter(options: CommitterOptions): Committer {
   async function store(group: Group): Promise<{ failure: ImmutableError | undefined; attempts: number }> {
     const deadline = performance.now() + limits.retryMs;
     for (let attempts = 1; ; attempts += 1) {
-      const outcome = await publish(group.messages);
+      const outcome = await publish(group.messages).catch(unsendable);
       const verdict = judge(outcome);
       if (verdict === 'stored') return { failure: undefined, attempts };
       if (verdict !== 'again') {
@@ -212,6 +212,11 @@ export function createCommitter(options: CommitterOptions): Committer {
   }
 
   return { commit, drain };
+}
+
+/** A server with other limits than ours: to fail this group is better than to end the process, again and again. */
+function unsendable(error: unknown): BatchOutcome {
+  return { kind: 'refused', code: 0, reason: error instanceof Error ? error.message : String(error) };
 }
 
 /** What an outcome means for the requests of its group. */

@@ -11,7 +11,7 @@ let gate: Gate | undefined;
 afterEach(() => gate?.stop());
 
 async function setUp() {
-  const world = { connected: true, syncs: true, skewMs: 0, clockAnswers: true };
+  const world = { connected: true, syncs: true, skewMs: 0, clockAnswers: true, lost: '' };
   let onRestored = () => {};
   let onAlarm: OnChange = () => {};
   gate = await watchGate({
@@ -25,6 +25,7 @@ async function setUp() {
     checkSync: async () => {
       if (!world.syncs) throw new Error('http://10.0.0.1:8222 does not sync');
     },
+    streamProblem: async () => (world.lost === '' ? undefined : world.lost),
     clockSkewMs: async () => {
       if (!world.clockAnswers) throw new Error('timeout');
       return world.skewMs;
@@ -82,6 +83,20 @@ describe('the gate', () => {
     world.skewMs = 4_999;
     await delay(40);
     expect(gate.refusal(0)).toBeUndefined();
+  });
+
+  it('closes when the stream lost what it acknowledged, whether or not the connection was lost', async () => {
+    const { gate, world, restored } = await setUp();
+    world.lost = 'It went back.';
+    await delay(40);
+    expect(reasonOf(gate)).toContain('It went back.');
+    world.lost = '';
+    await delay(40);
+    expect(gate.refusal(0)).toBeUndefined();
+    world.lost = 'It went back.';
+    restored();
+    await delay(2);
+    expect(reasonOf(gate)).toContain('It went back.');
   });
 
   it('stays open over one slow answer', async () => {

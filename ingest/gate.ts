@@ -1,6 +1,7 @@
 import { ImmutableError } from '../core/errors.ts';
 import type { Logger } from '../infra/log.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
+import type { PublishBatch } from './committer.ts';
 
 /** Whether this edge may promise that an event is safe. */
 export interface Gate {
@@ -107,6 +108,17 @@ export async function watchGate(options: GateOptions): Promise<Gate> {
       forgetRestored();
       await stopWatching();
     },
+  };
+}
+
+/**
+ * What was taken before the gate closed is repeated when NATS is back, and an acknowledgement of a server that
+ * was not checked yet proves nothing: each attempt asks the gate too.
+ */
+export function publishWhileOpen(gate: Pick<Gate, 'problems'>, publish: PublishBatch): PublishBatch {
+  return async (messages) => {
+    const [problem] = gate.problems();
+    return problem === undefined ? await publish(messages) : { kind: 'unknown', reason: problem };
   };
 }
 

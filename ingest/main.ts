@@ -19,7 +19,7 @@ import { checkSyncAlways } from '../infra/nats/sync-check.ts';
 import { clientAddressBehind } from './client-address.ts';
 import { createCommitter } from './committer.ts';
 import { createDuplicateFinder, type FindKnownIds } from './duplicate-finder.ts';
-import { watchGate } from './gate.ts';
+import { publishWhileOpen, watchGate } from './gate.ts';
 import { createIdempotencyMemory } from './idempotency.ts';
 import { createIngestMetrics } from './metrics.ts';
 import { createRecorder } from './recorder.ts';
@@ -67,7 +67,7 @@ export async function startIngest(deps: IngestDeps): Promise<Ingest> {
     log,
   });
   const committer = createCommitter({
-    publish: (messages) => publishBatch(nc, messages, PUBLISH_TIMEOUT_MS),
+    publish: publishWhileOpen(gate, (messages) => publishBatch(nc, messages, PUBLISH_TIMEOUT_MS)),
     subjectOf: (workspaceId) => eventsSubject(partitionOfWorkspace(workspaceId), workspaceId),
     nowMicros,
     crc32,

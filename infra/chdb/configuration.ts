@@ -1,28 +1,30 @@
-import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { usersXml } from './users.ts';
 
 /**
- * A folder for one process's configuration, pipes and files on their way into a table. Not within the data
- * directory, which is backed up: pipes cannot be copied.
+ * A folder for one process's configuration, pipes and files on their way into a table. Beside the data
+ * directory: not within it, since that is backed up and pipes cannot be copied, and not among the system's
+ * temporary files, which others clean up.
  */
 export function makeScratch(dataPath: string): string {
-  return mkdtempSync(join(tmpdir(), scratchPrefix(dataPath)));
+  const folder = scratchFolder(dataPath);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return mkdtempSync(join(folder, 'process-'));
 }
 
 /** Removes what processes that were killed left behind. Call it while holding the data directory. */
 export function removeOtherScratch(dataPath: string, own: string): void {
-  for (const name of readdirSync(tmpdir())) {
-    const folder = join(tmpdir(), name);
-    if (!name.startsWith(scratchPrefix(dataPath)) || folder === own) continue;
-    rmSync(folder, { recursive: true, force: true });
+  const folder = scratchFolder(dataPath);
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder)) {
+    if (join(folder, name) !== own) rmSync(join(folder, name), { recursive: true, force: true });
   }
+  if (readdirSync(folder).length === 0) rmSync(folder, { recursive: true, force: true });
 }
 
-function scratchPrefix(dataPath: string): string {
-  return `immutable-chdb-${createHash('sha256').update(dataPath).digest('hex').slice(0, 16)}-`;
+function scratchFolder(dataPath: string): string {
+  return `${dataPath}-scratch`;
 }
 
 /** What a server would have in config.xml. Caches are sized for a small machine that runs more than this. */

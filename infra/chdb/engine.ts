@@ -50,7 +50,7 @@ export interface Written {
 export async function openEngine(directory: string): Promise<Engine> {
   const path = resolve(directory);
   const chdb = await loadBinding();
-  const scratch = makeScratch(path);
+  const scratch = prepareDirectory(path);
   const connectionArgs = [`--config-file=${writeConfiguration(scratch)}`];
   const connect = () => new chdb.Session(path, { connectionArgs });
   const control = openControl(path, connect, scratch);
@@ -178,10 +178,19 @@ async function loadBinding(): Promise<typeof import('chdb')> {
   }
 }
 
+/** Makes the data directory, if need be, and the folder beside it for what is on its way. */
+function prepareDirectory(path: string): string {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    return makeScratch(path);
+  } catch (cause) {
+    throw cannotOpen(path, cause);
+  }
+}
+
 function openControl(path: string, connect: () => Session, scratch: string): Session {
   const holder = holderOf(path);
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
     return connect();
   } catch (cause) {
     rmSync(scratch, { recursive: true, force: true });
@@ -191,12 +200,16 @@ function openControl(path: string, connect: () => Session, scratch: string): Ses
         nextStep: 'Stop that process first, or choose another data directory.',
       });
     }
-    throw new ImmutableError(
-      'misconfigured',
-      `The embedded ClickHouse cannot open ${path}: it is not writable, or damaged. The lines above say why.`,
-      { cause, nextStep: 'Check its owner and free space, or restore it from a backup.' },
-    );
+    throw cannotOpen(path, cause);
   }
+}
+
+function cannotOpen(path: string, cause: unknown): ImmutableError {
+  return new ImmutableError(
+    'misconfigured',
+    `The embedded ClickHouse cannot open ${path}: it is not writable, or damaged. The lines above say why.`,
+    { cause, nextStep: 'Check its owner and free space, or restore it from a backup.' },
+  );
 }
 
 /** The engine writes the process that holds a directory into `status`; a crash leaves the file behind. */

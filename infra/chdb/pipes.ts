@@ -30,9 +30,7 @@ export function createPipes(folder: string, count: number): Pipes {
   function open(): Pipe {
     const path = free.pop();
     if (path === undefined) throw new Error('every result pipe is taken');
-    const readEnd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    // Held until the query ended, so that the reader sees no end before the engine has opened the pipe.
-    const writeEnd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    const { readEnd, writeEnd } = openOrGiveBack(path);
     const output = new Socket({ fd: readEnd, readable: true, writable: false });
     let openEnds = 2;
     // With both ends closed nothing of this result is left in the pipe.
@@ -54,5 +52,25 @@ export function createPipes(folder: string, count: number): Pipes {
     };
   }
 
+  function openOrGiveBack(path: string): { readEnd: number; writeEnd: number } {
+    try {
+      return openBothEnds(path);
+    } catch (error) {
+      free.push(path);
+      throw error;
+    }
+  }
+
   return { open };
+}
+
+/** The write end is held until the query ended, so that the reader sees no end before the engine has opened the pipe. */
+function openBothEnds(path: string): { readEnd: number; writeEnd: number } {
+  const readEnd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    return { readEnd, writeEnd: openSync(path, constants.O_WRONLY | constants.O_NONBLOCK) };
+  } catch (error) {
+    closeSync(readEnd);
+    throw error;
+  }
 }

@@ -60,7 +60,8 @@ export async function streamState(nc: NatsConnection, stream: string): Promise<S
     messages: state.messages,
     bytes: state.bytes,
     maxBytes: config.max_bytes,
-    deletedSequences: state.deleted ?? [],
+    // A stream that never had a message reports its sequence 0 as deleted; the first message is 1.
+    deletedSequences: (state.deleted ?? []).filter((sequence) => sequence > 0),
     lostSequences: state.lost?.msgs ?? [],
   };
 }
