@@ -38,7 +38,7 @@ async function setUp() {
     },
     log,
     retryMs: 5,
-    clockCheckMs: 10,
+    storeCheckMs: 10,
   });
   return {
     world,

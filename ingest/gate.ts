@@ -20,26 +20,28 @@ export interface GateOptions {
   };
   /** Throws unless every NATS server syncs before it acknowledges. */
   checkSync(): Promise<void>;
+  /** What the stream has lost of what it acknowledged. */
+  streamProblem(): Promise<string | undefined>;
   /** How far JetStream's clock is ahead of ours. */
   clockSkewMs(): Promise<number>;
   /** Has `partition.<n>` while the chain of that partition is stopped. */
   alarms: Pick<Bucket, 'watch'>;
   log: Logger;
   retryMs?: number;
-  clockCheckMs?: number;
+  storeCheckMs?: number;
 }
 
 const MAX_SKEW_MS = 5_000;
 const RETRY_AFTER_SECONDS = 5;
-/** A clock may jump while nothing reconnects. */
-const CLOCK_CHECK_MS = 10_000;
+/** A clock may jump, and a stream be restored, while nothing reconnects. */
+const STORE_CHECK_MS = 10_000;
 /** After a restart NATS needs a moment before it can answer. */
 const RETRY_MS = 500;
 
 /**
- * Watches what an edge's promise rests on: a connected NATS that syncs always, a clock near JetStream's,
- * a chain that follows the stream. Checks at start and after each reconnection, until a check has passed;
- * events are refused until then. Resolves after the first check, whatever came of it.
+ * Watches what an edge's promise rests on: a connected NATS that syncs always and has all it acknowledged, a
+ * clock near JetStream's, a chain that follows the stream. Checks at start and after each reconnection, until
+ * a check has passed; events are refused until then. Resolves after the first check, whatever came of it.
  */
 export async function watchGate(options: GateOptions): Promise<Gate> {
   const { connection, log } = options;
@@ -56,7 +58,7 @@ export async function watchGate(options: GateOptions): Promise<Gate> {
   }
 
   async function check(number: number): Promise<void> {
-    const problem = (await syncProblem(options)) ?? (await clockProblem(options));
+    const problem = (await syncProblem(options)) ?? (await storeProblem(options));
     if (number !== latestCheck) return;
     settle(problem);
     if (problem !== undefined) setTimeout(() => void checkAgain(number), options.retryMs ?? RETRY_MS);
@@ -66,10 +68,10 @@ export async function watchGate(options: GateOptions): Promise<Gate> {
     if (number === latestCheck && connection.connected()) await check(number);
   }
 
-  async function checkClock(): Promise<void> {
+  async function checkStore(): Promise<void> {
     if (found !== undefined || !connection.connected()) return;
     const number = latestCheck;
-    const problem = await clockProblem(options);
+    const problem = await storeProblem(options);
     // One slow answer is no reason to refuse events: a lost connection is seen in another way.
     if (number === latestCheck && problem?.cause === undefined) settle(problem);
     if (found !== undefined) await checkAgain(number);
@@ -84,7 +86,7 @@ export async function watchGate(options: GateOptions): Promise<Gate> {
     noteAlarm(stoppedPartitions, key, entry !== undefined),
   );
   await check(latestCheck);
-  const timer = setInterval(() => void checkClock(), options.clockCheckMs ?? CLOCK_CHECK_MS);
+  const timer = setInterval(() => void checkStore(), options.storeCheckMs ?? STORE_CHECK_MS);
 
   function problem(): string | undefined {
     return connection.connected() ? found : 'The event store cannot be reached.';
@@ -141,8 +143,10 @@ async function syncProblem({ checkSync }: GateOptions): Promise<Problem | undefi
   }
 }
 
-async function clockProblem({ clockSkewMs }: GateOptions): Promise<Problem | undefined> {
+async function storeProblem({ streamProblem, clockSkewMs }: GateOptions): Promise<Problem | undefined> {
   try {
+    const lost = await streamProblem();
+    if (lost !== undefined) return { shown: lost };
     const seconds = Math.abs(await clockSkewMs()) / 1000;
     if (seconds * 1000 <= MAX_SKEW_MS) return undefined;
     return { shown: `The clocks of this server and of the event store are ${Math.round(seconds)} s apart.` };

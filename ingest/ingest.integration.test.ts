@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { jetstreamManager } from '@nats-io/jetstream';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createKeyRing, newToken, tokenHash } from '../control/keys.ts';
@@ -227,6 +228,22 @@ describe('the edge refuses', () => {
     const careless = await startEdge(nats, { allowUnsyncedNats: true });
     cleanUps.push(careless.stop);
     expect((await careless.post(event('b'))).status).toBe(202);
+  });
+
+  it('when the stream was made anew under it', async () => {
+    const nats = await startTestNats();
+    cleanUps.push(nats.stop);
+    const edge = await startEdge(nats);
+    cleanUps.push(edge.stop);
+    expect((await edge.post(event('a'))).status).toBe(202);
+    await (await jetstreamManager(edge.nc)).streams.delete(STREAM_EVENTS);
+    await ensureStreams(edge.nc, { replicas: 1, storeLimitBytes: STORE_BYTES });
+    await nats.restart();
+    await expect
+      .poll(() => edge.ingest.ready(), { timeout: 10_000 })
+      .toEqual([expect.stringContaining('lost events that it had acknowledged')]);
+    expect((await edge.post(event('b'))).status).toBe(503);
+    expect((await streamState(edge.nc, STREAM_EVENTS)).messages).toBe(0);
   });
 
   it('when the stream is full', async () => {

@@ -14,7 +14,9 @@ import { publishBatch } from '../infra/nats/batch.ts';
 import { jetStreamClockSkewMs } from '../infra/nats/clock.ts';
 import { connectionState, type NatsConnection } from '../infra/nats/connect.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
-import { eventsSubject } from '../infra/nats/names.ts';
+import { eventsSubject, STREAM_EVENTS } from '../infra/nats/names.ts';
+import { streamState } from '../infra/nats/stream-info.ts';
+import { streamEpoch } from '../infra/nats/streams.ts';
 import { checkSyncAlways } from '../infra/nats/sync-check.ts';
 import { clientAddressBehind } from './client-address.ts';
 import { createCommitter } from './committer.ts';
@@ -24,6 +26,7 @@ import { createIdempotencyMemory } from './idempotency.ts';
 import { createIngestMetrics } from './metrics.ts';
 import { createRecorder } from './recorder.ts';
 import { ingestRoutes } from './routes.ts';
+import { createWitness, type StreamEnd } from './witness.ts';
 
 export interface IngestDeps {
   nc: NatsConnection;
@@ -59,15 +62,22 @@ export async function startIngest(deps: IngestDeps): Promise<Ingest> {
   const metrics = createIngestMetrics(deps.metrics);
   const clientAddress = clientAddressBehind(deps.trustedProxies);
   const partitionOfWorkspace = rememberingPartitions(partitions);
+  const witness = createWitness(() => endOfEvents(nc));
   const gate = await watchGate({
     connection: connectionState(nc),
     checkSync: () => checkSync(deps),
+    // Where a loss was accepted beforehand, it is no reason to refuse what comes after it.
+    streamProblem: deps.allowUnsyncedNats ? async () => undefined : witness.problem,
     clockSkewMs: () => jetStreamClockSkewMs(nc),
     alarms: deps.alarms,
     log,
   });
   const committer = createCommitter({
-    publish: publishWhileOpen(gate, (messages) => publishBatch(nc, messages, PUBLISH_TIMEOUT_MS)),
+    publish: publishWhileOpen(gate, async (messages) => {
+      const outcome = await publishBatch(nc, messages, PUBLISH_TIMEOUT_MS);
+      witness.stored(outcome);
+      return outcome;
+    }),
     subjectOf: (workspaceId) => eventsSubject(partitionOfWorkspace(workspaceId), workspaceId),
     nowMicros,
     crc32,
@@ -113,6 +123,13 @@ async function checkSync({ allowUnsyncedNats, monitorUrls }: IngestDeps): Promis
     });
   }
   await checkSyncAlways(monitorUrls);
+}
+
+async function endOfEvents(nc: NatsConnection): Promise<StreamEnd> {
+  // The epoch first: of a stream made anew in between, the end is found at the next look.
+  const epoch = await streamEpoch(nc);
+  const { lastSequence } = await streamState(nc, STREAM_EVENTS);
+  return { epoch, lastSequence };
 }
 
 function nowMicros(): Micros {

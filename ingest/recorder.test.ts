@@ -79,9 +79,17 @@ describe('recording', () => {
     const first = statuses(keyed('k'));
     const second = statuses(keyed('k'));
     await expect(first).rejects.toMatchObject({ code: 'unavailable' });
-    expect(await second).toEqual(['failed']);
+    await expect(second).rejects.toMatchObject({ code: 'unavailable' });
     expect(await statuses(keyed('k'))).toEqual(['queued']);
     expect(committed).toEqual([['k']]);
+  });
+
+  it('rejects when nothing of a request is stored, although it only waited', async () => {
+    const { record } = setUp({ fails: () => true });
+    const failing = record('w', [keyed('k'), keyed('l')]).catch(() => 'failed');
+    const waiting = record('w', [keyed('l'), keyed('k')]);
+    await expect(waiting).rejects.toMatchObject({ code: 'unavailable' });
+    expect(await failing).toBe('failed');
   });
 
   it('tells the fate of what was its own apart from what it only waited for', async () => {

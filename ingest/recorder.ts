@@ -12,7 +12,7 @@ export type Recorded =
 /**
  * Makes accepted events durable, each key once: what this edge or ClickHouse already has is a duplicate, and
  * what is on its way by another request shares that one's outcome. Resolves in the order of `events`;
- * rejects when the events of this very request could not be stored.
+ * rejects when the events of this very request could not be stored, or none of those it waited for.
  */
 export type Recorder = (workspaceId: string, events: readonly AcceptedEvent[]) => Promise<Recorded[]>;
 
@@ -56,12 +56,13 @@ export function createRecorder(deps: {
     try {
       const known = await storeFresh(workspaceId, fresh, keyedIds);
       outcome.resolve();
-      return await Promise.all(
+      const recorded = await Promise.all(
         shares.map((share, index) => {
           if (share === undefined) return known.has(events[index]?.id ?? '') ? DUPLICATE : QUEUED;
           return share === 'stored' ? DUPLICATE : share.then(() => DUPLICATE, failed);
         }),
       );
+      return orNothing(recorded);
     } catch (error) {
       outcome.reject(error);
       throw error;
@@ -75,6 +76,13 @@ export function createRecorder(deps: {
     const lines = events.map(({ line }) => line);
     return committer.commit(workspaceId, lines).then(() => queued);
   };
+}
+
+/** Throws when not one of them is stored: that is no answer to a request, it is its failure. */
+function orNothing(recorded: Recorded[]): Recorded[] {
+  const [first] = recorded;
+  if (first?.status === 'failed' && recorded.every(({ status }) => status === 'failed')) throw first.error;
+  return recorded;
 }
 
 function failed(error: ImmutableError): Recorded {

@@ -109,7 +109,10 @@ export function ingestRoutes(deps: IngestRouteDeps): Route[] {
     deps.metrics.accepted(safe, recorded.filter(({ status }) => status === 'duplicate').length);
   }
 
-  const limits = { maxBodyBytes: LIMITS.requestBytes };
+  const limits: Pick<Route, 'maxBodyBytes' | 'mayBeLong'> = {
+    maxBodyBytes: LIMITS.requestBytes,
+    mayBeLong: (header) => void authenticate(deps.keyRing, header('authorization'), 'ingest'),
+  };
   return [
     { method: 'POST', path: '/api/v1/events', handler: postEvent, ...limits },
     { method: 'POST', path: '/api/v1/events/batch', handler: postBatch, ...limits },

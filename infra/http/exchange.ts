@@ -34,6 +34,13 @@ export interface Exchange {
   readonly draining: boolean;
 }
 
+interface Place {
+  handler: Handler;
+  params: Params;
+  maxBodyBytes: number;
+  mayBeLong?: Route['mayBeLong'];
+}
+
 export function createExchange(routes: readonly Route[], log: Logger): Exchange {
   const route = createRouter(routes);
   let draining = false;
@@ -46,18 +53,22 @@ export function createExchange(routes: readonly Route[], log: Logger): Exchange 
     if (head.path.length + head.query.length > HTTP_LIMITS.urlCharacters) {
       return refuse(requestId, new ImmutableError('bad_request', 'The URL is too long.'));
     }
-    const { handler, params, maxBodyBytes } = placeFor(head);
-    if (framing.bytes !== undefined && framing.bytes > maxBodyBytes) {
+    const { handler, params, maxBodyBytes, mayBeLong } = placeFor(head);
+    const { bytes = Number.POSITIVE_INFINITY } = framing;
+    if (bytes > maxBodyBytes && framing.bytes !== undefined) {
       return refuse(requestId, tooLarge(maxBodyBytes));
+    }
+    if (bytes > HTTP_LIMITS.defaultBodyBytes && mayBeLong !== undefined) {
+      try {
+        mayBeLong((name) => headerOf(head.headers, name));
+      } catch (error) {
+        return { kind: 'refuse', requestId, response: failed(error, requestId, head) };
+      }
     }
     return { kind: 'read_body', requestId, handler, params, maxBodyBytes };
   }
 
-  function placeFor({ method, path }: RequestHead): {
-    handler: Handler;
-    params: Params;
-    maxBodyBytes: number;
-  } {
+  function placeFor({ method, path }: RequestHead): Place {
     const found = route(method, path);
     switch (found.kind) {
       case 'found':
@@ -65,6 +76,7 @@ export function createExchange(routes: readonly Route[], log: Logger): Exchange 
           handler: found.route.handler,
           params: found.params,
           maxBodyBytes: found.route.maxBodyBytes ?? HTTP_LIMITS.defaultBodyBytes,
+          mayBeLong: found.route.mayBeLong,
         };
       case 'wrong_method':
         return { ...NOWHERE, handler: wrongMethod(found.allow) };

@@ -6,6 +6,7 @@ import { ImmutableError } from '../../core/errors.ts';
 import type { Logger } from '../log.ts';
 import { errorResponse, headerLines, isStream, requestIdOf, statusLine } from './answer.ts';
 import { createExchange, type Exchange, type RequestHead, tooLargeResponse } from './exchange.ts';
+import { createGathering } from './gathering.ts';
 import { listenError, plainAddress } from './listen.ts';
 import { HTTP_LIMITS, type HttpResponse, type HttpServer, type HttpServerOptions } from './types.ts';
 
@@ -135,20 +136,18 @@ async function readBody(
   request: http.IncomingMessage,
   maxBytes: number,
 ): Promise<Buffer | 'too_long' | 'aborted'> {
-  const pieces: Buffer[] = [];
-  let length = 0;
+  const gathering = createGathering(maxBytes);
   request.setTimeout(HTTP_LIMITS.idleMs, () => request.destroy());
   const body = await new Promise<Buffer | 'too_long' | 'aborted'>((resolve) => {
     request.on('data', (piece: Buffer) => {
-      length += piece.length;
-      if (length > maxBytes) {
+      if (gathering.length + piece.length > maxBytes) {
         request.pause();
         resolve('too_long');
       } else {
-        pieces.push(piece);
+        gathering.add(piece);
       }
     });
-    request.on('end', () => resolve(Buffer.concat(pieces)));
+    request.on('end', () => resolve(gathering.whole()));
     request.on('close', () => resolve('aborted'));
     request.on('error', () => resolve('aborted'));
   });

@@ -40,6 +40,11 @@ export interface Route {
   path: string;
   /** A longer body is refused from its announced length, or at the byte that is one too many. Default 64 KiB. */
   maxBodyBytes?: number;
+  /**
+   * Asked before a body longer than the default limit, or of unknown length, is read: throws what the handler
+   * would throw for such headers. So nobody unknown makes us hold more than the default.
+   */
+  mayBeLong?: (header: HttpRequest['header']) => void;
   handler: Handler;
 }
 

@@ -10,6 +10,7 @@ import {
   type RequestHead,
   tooLargeResponse,
 } from './exchange.ts';
+import { createGathering, type Gathering } from './gathering.ts';
 import { addressText, listenError, whyNotListening } from './listen.ts';
 import { HTTP_LIMITS, type HttpResponse, type HttpServer, type HttpServerOptions } from './types.ts';
 
@@ -158,8 +159,7 @@ function readBody(
   finish: () => void,
   done: (body: Buffer) => void,
 ): void {
-  let pieces: Buffer[] | undefined;
-  let length = 0;
+  let gathering: Gathering | undefined;
   let over = false;
   reply.response.onAborted(() => {
     reply.aborted = true;
@@ -169,21 +169,23 @@ function readBody(
   });
   reply.response.onData((chunk, last) => {
     if (over) return;
-    length += chunk.byteLength;
-    if (length > admission.maxBodyBytes) {
+    const piece = Buffer.from(chunk);
+    if ((gathering?.length ?? 0) + piece.length > admission.maxBodyBytes) {
       over = true;
       refuse(reply, tooLargeResponse(admission), admission.requestId, finish);
       return;
     }
-    // The library takes the chunk's memory back when this returns.
-    const piece = Buffer.from(Buffer.from(chunk));
-    if (!last) {
-      pieces ??= [];
-      pieces.push(piece);
+    // The library takes the chunk's memory back when this returns: it is copied in any case.
+    if (gathering === undefined && last) {
+      over = true;
+      done(Buffer.from(piece));
       return;
     }
+    gathering ??= createGathering(admission.maxBodyBytes);
+    gathering.add(piece);
+    if (!last) return;
     over = true;
-    done(pieces === undefined ? piece : Buffer.concat([...pieces, piece]));
+    done(gathering.whole());
   });
 }
 

@@ -13,7 +13,7 @@ export interface StoredMessage {
 }
 
 export interface StreamState {
-  /** Of the first message still there; one beyond the last when the stream is empty. */
+  /** Of the first message still there; one beyond the last when the stream is empty, 0 while it never had one. */
   firstSequence: number;
   /** Of the newest message ever stored, 0 for none. Never falls, unless the stream was made anew or restored. */
   lastSequence: number;
@@ -68,6 +68,9 @@ export async function streamState(nc: NatsConnection, stream: string): Promise<S
 
 /** Removes every message of EVENTS below `sequence`; resolves to how many there were. */
 export async function purgeBelow(nc: NatsConnection, sequence: number): Promise<number> {
+  if (!Number.isSafeInteger(sequence)) throw new RangeError(`${sequence} is no sequence`);
+  // The server takes 0 for "no limit" and removes everything.
+  if (sequence <= 1) return 0;
   const manager = await jetstreamManager(nc, { checkAPI: false });
   return (await manager.streams.purge(STREAM_EVENTS, { seq: sequence })).purged;
 }

@@ -123,6 +123,14 @@ describe('the streams', () => {
     expect(await readMessage(nc, STREAM_EVENTS, before.firstSequence + 2)).toBeUndefined();
   });
 
+  it('are purged below a sequence, and never as a whole for want of one', async () => {
+    const before = await streamState(nc, STREAM_EVENTS);
+    for (const nothing of [0, 1, before.firstSequence]) expect(await purgeBelow(nc, nothing)).toBe(0);
+    await expect(purgeBelow(nc, Number.NaN)).rejects.toThrow(RangeError);
+    await expect(purgeBelow(nc, 1.5)).rejects.toThrow(RangeError);
+    expect(await streamState(nc, STREAM_EVENTS)).toEqual(before);
+  });
+
   it('survive a kill and keep their epoch', async () => {
     const [epoch, before] = [await streamEpoch(nc), await streamState(nc, STREAM_EVENTS)];
     await server.kill9();

@@ -15,7 +15,7 @@ function extended(messages: ReadMessage[], given: Partial<ExtendInput> = {}) {
     source: { partition: 0, epoch: SAMPLE_EPOCH },
     after: BEFORE_ALL,
     messages,
-    headOf: () => undefined,
+    headOf: () => EMPTY_HEAD,
     isKnown: () => false,
     refusals: new Map(),
     ...given,
@@ -23,6 +23,12 @@ function extended(messages: ReadMessage[], given: Partial<ExtendInput> = {}) {
 }
 
 describe('extend', () => {
+  it('does not take a workspace whose head was not looked up for one without events', () => {
+    expect(() => extended([readSample(1, A, [sampleEvent(A)])], { headOf: () => undefined })).toThrow(
+      'not looked up',
+    );
+  });
+
   it('counts each workspace by itself and links every event to the one before', () => {
     const { rows } = extended([
       readSample(4, A, [sampleEvent(A), sampleEvent(A)]),

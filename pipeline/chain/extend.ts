@@ -1,4 +1,4 @@
-import { EMPTY_HEAD, eventHash, type Head, nextCreatedAt } from '../../core/chain.ts';
+import { eventHash, type Head, nextCreatedAt } from '../../core/chain.ts';
 import { type Hasher, portableHasher } from '../../core/hash.ts';
 import type { QueuedEvent } from '../../core/message.ts';
 import { formatTimestamp } from '../../core/time.ts';
@@ -13,7 +13,7 @@ export interface ExtendInput {
   after: Readonly<Position>;
   /** One contiguous run of the partition, in order. */
   messages: readonly ReadMessage[];
-  /** The newest event of a workspace at or before `after`; `undefined` while its chain is empty. */
+  /** The newest event of a workspace at or before `after`, `EMPTY_HEAD` while it has none; `undefined` if that was never asked. */
   headOf(workspaceId: string): Readonly<Head> | undefined;
   /** Whether an event with this keyed id is in the chain, at or before `after`. */
   isKnown(keyedId: string): boolean;
@@ -77,7 +77,9 @@ function append(
   hasher: Hasher,
 ): void {
   const { workspaceId } = message;
-  const head = result.heads.get(workspaceId) ?? input.headOf(workspaceId) ?? EMPTY_HEAD;
+  const head = result.heads.get(workspaceId) ?? input.headOf(workspaceId);
+  // Taking the unknown for the beginning would fork the chain.
+  if (head === undefined) throw new Error(`the head of ${workspaceId} was not looked up`);
   const seq = head.seq + 1;
   const createdAtMicros = nextCreatedAt(head, message.timeMicros);
   const createdAt = formatTimestamp(createdAtMicros);

@@ -50,10 +50,19 @@ describe('looking up what memory has not', () => {
     await lookUpMissing(memory, store, 0, [readSample(1, B, [sampleEvent(B)])], { sequence: 0, index: 0 });
   });
 
+  it('forgets nothing that a run needs while the run is looked up', async () => {
+    const memory = createMemory();
+    const others = Array.from({ length: 199_999 }, (_, number) => `id ${number}`);
+    memory.learn({ heads: new Map(), keyedIds: [keyed.id, ...others] });
+    await lookUpMissing(memory, storeWith(3), 0, messages, { sequence: 3, index: 0 });
+    expect([memory.isKnown(keyed.id), memory.isKnown(later.id)]).toEqual([true, true]);
+  });
+
   it('forgets the oldest first', () => {
     const memory = createMemory();
     const ids = Array.from({ length: 200_001 }, (_, number) => `id ${number}`);
     memory.learn({ heads: new Map(), keyedIds: ids });
+    memory.forgetOldest();
     expect([memory.isKnown('id 0'), memory.isKnown('id 1')]).toEqual([false, true]);
   });
 });

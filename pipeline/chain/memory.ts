@@ -12,6 +12,8 @@ export interface ChainMemory {
   headOf(workspaceId: string): Readonly<Head> | undefined;
   isKnown(keyedId: string): boolean;
   learn(news: { heads: ReadonlyMap<string, Readonly<Head>>; keyedIds: Iterable<string> }): void;
+  /** Keeps within the limits. Not between looking up for a run and extending it: the run needs all of it. */
+  forgetOldest(): void;
 }
 
 const MAX_HEADS = 200_000;
@@ -29,13 +31,15 @@ export function createMemory(): ChainMemory {
         heads.set(workspaceId, head);
       }
       for (const id of news.keyedIds) keyedIds.add(id);
-      forgetOldest(heads, MAX_HEADS);
-      forgetOldest(keyedIds, MAX_KEYED_IDS);
+    },
+    forgetOldest: () => {
+      forgetDownTo(heads, MAX_HEADS);
+      forgetDownTo(keyedIds, MAX_KEYED_IDS);
     },
   };
 }
 
-function forgetOldest(
+function forgetDownTo(
   collection: { size: number; keys(): Iterator<string>; delete(key: string): boolean },
   limit: number,
 ): void {

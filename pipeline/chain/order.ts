@@ -14,10 +14,10 @@ export class ReadingInterrupted extends Error {
 
 export interface Reader {
   /**
-   * The next messages, in order: what has come by `notBeforeMs` (monotonic), at least one, at most a run.
+   * The next messages, in order: at least one, and what comes until `ready` resolves or a run is full.
    * Waits for as long as it takes. Throws `ReadingInterrupted` when no more will come.
    */
-  take(notBeforeMs: number): Promise<StreamMessage[]>;
+  take(ready: Promise<unknown>): Promise<StreamMessage[]>;
   /** How many messages of the partition wait behind the newest that has come. */
   pending(): number;
   close(): void;
@@ -33,7 +33,7 @@ export interface ReaderOptions {
   longestPauseMs?: number;
 }
 
-const RUN_BYTES = 24 * 1024 * 1024;
+const RUN_BYTES = 16 * 1024 * 1024;
 /** On the way from the server at a time; several times the largest message. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 /** The client takes its consumer for dead after 30 s without a sign of life, and asks again and again. */
@@ -91,16 +91,10 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
     clearTimeout(timer);
   }
 
-  /** Resolves at the next change, or at the time given. */
-  async function untilChanged(atMs = Number.POSITIVE_INFINITY): Promise<void> {
-    const remainingMs = atMs - performance.now();
-    if (remainingMs <= 0) return;
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
+  function untilChanged(): Promise<void> {
+    return new Promise((resolve) => {
       changed = resolve;
-      if (Number.isFinite(remainingMs)) timer = setTimeout(resolve, remainingMs);
     });
-    clearTimeout(timer);
   }
 
   function run(): StreamMessage[] {
@@ -123,14 +117,18 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
   );
 
   return {
-    take: async (notBeforeMs) => {
+    take: async (ready) => {
+      let isReady = false;
+      const beReady = () => {
+        isReady = true;
+        changed();
+      };
+      ready.then(beReady, beReady);
       while (buffer.length === 0) {
         if (ended !== undefined) throw ended;
         await untilChanged();
       }
-      while (bytes < runBytes && ended === undefined && performance.now() < notBeforeMs) {
-        await untilChanged(notBeforeMs);
-      }
+      while (bytes < runBytes && ended === undefined && !isReady) await untilChanged();
       return run();
     },
     pending: () => pending + buffer.length,

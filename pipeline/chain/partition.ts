@@ -54,7 +54,8 @@ export const CHAIN_TIMING: ChainTiming = { insertIntervalMs: 100, refusalRetryMs
 
 /**
  * Chains one partition until the signal aborts: reads what EVENTS has beyond what is stored, extends the
- * chains, stores, and hands on to the publisher. While one run is being stored the next is computed.
+ * chains, stores, and hands on to the publisher. While one run is being stored the next is collected, and
+ * computed when it is full.
  * Everything it knows comes from stream and store, so whatever goes wrong, it is simply run again.
  *
  * Throws the signal's reason, `ReadingInterrupted` and `EventRefused` (run it again), `fenced` (another process
@@ -132,7 +133,13 @@ async function chainAndStore(
   const anyEnd = AbortSignal.any([signal, failed.signal]);
   let stored = start.after;
   let storing: Promise<void> = Promise.resolve();
-  let nextInsertMs = 0;
+  let storingSinceMs = Number.NEGATIVE_INFINITY;
+
+  /** The last run is stored, and long enough ago; a failure is for the loop to see. */
+  async function readyToStore(): Promise<void> {
+    await storing.catch(() => {});
+    await delay(Math.max(0, storingSinceMs + context.timing.insertIntervalMs - performance.now()));
+  }
 
   async function chain(messages: ReadMessage[]): Promise<Run> {
     await lookUpMissing(memory, context.store, context.partition, messages, stored);
@@ -148,6 +155,7 @@ async function chainAndStore(
       context.decode.hasher,
     );
     memory.learn(extension);
+    memory.forgetOldest();
     return { messages, extension };
   }
 
@@ -169,13 +177,13 @@ async function chainAndStore(
 
   try {
     for (;;) {
-      const taken = await orAborted(reader.take(nextInsertMs), anyEnd);
-      nextInsertMs = performance.now() + context.timing.insertIntervalMs;
+      const taken = await orAborted(reader.take(readyToStore()), anyEnd);
       const messages = taken.map((message) => decodeMessage(message, { ...context.decode, source }));
       await quarantineDamaged(context, source, messages);
       const run = await chain(messages);
       await storing;
       signal.throwIfAborted();
+      storingSinceMs = performance.now();
       storing = store(run);
       storing.catch((error) => failed.abort(error));
     }

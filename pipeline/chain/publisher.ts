@@ -171,13 +171,16 @@ async function findProgress(
 ): Promise<Progress | undefined> {
   const { nc, store, partition } = options;
   const nowMicros = options.nowMicros?.() ?? Date.now() * 1000;
+  // The sequences first: should somebody else publish in between, they are out of date, and JetStream refuses
+  // what is published with them. The other way round would publish the same a second time.
+  const sequences = await lastSequences(nc, partition);
   const published = await howFarPublished(nc, store, partition, options.crc32, nowMicros);
   if (published.kind === 'ahead') return undefined;
   const through =
     published.kind === 'through'
       ? published.position
       : justBefore(await store.firstPositionSince(partition, published.micros), storedThrough);
-  return { through, lastSequences: await lastSequences(nc, partition), window: FIRST_WINDOW };
+  return { through, lastSequences: sequences, window: FIRST_WINDOW };
 }
 
 /** A position that lies before `first` and behind every row before it. */

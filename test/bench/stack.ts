@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createKey, WORKSPACE_SCOPES } from '../../control/keys.ts';
 import { createWorkspace } from '../../control/workspaces.ts';
 import type { EventInput } from '../../core/event.ts';
@@ -28,6 +29,8 @@ export interface BenchStack {
   storedEvents(): Promise<number>;
   /** Stores a valid chain of that many events in an empty workspace, past edge and stream. */
   seed(workspace: BenchWorkspace, events: number): Promise<void>;
+  /** Resolves when ClickHouse has no merges under way, which would take their share of what is measured next. */
+  untilQuiet(): Promise<void>;
   /** Asks ClickHouse as the user that may do everything; the answer is what its FORMAT gives. */
   sql(query: string, options?: Query): Promise<Buffer>;
 }
@@ -40,6 +43,7 @@ export interface BenchWorkspace {
 const PROCESSES: readonly StackProcess[] = ['up', 'nats', 'clickhouse', 'chain', 'serve'];
 /** All in one month, as far as 10 million go. */
 const SEED_STEP_MICROS = 100_000;
+const QUIET_WITHIN_MS = 60_000;
 const KEYS_KNOWN_WITHIN_MS = 5000;
 
 /** A stack of its own for one case, on an empty directory, ended and removed whatever happens. */
@@ -86,6 +90,12 @@ function benchStack(stack: Stack, log: Logger): BenchStack {
       return () => process.kill(pid, 'SIGCONT');
     },
     storedEvents: async () => Number(await sql(`SELECT count() FROM ${TABLES.events}`)),
+    untilQuiet: async () => {
+      const deadline = performance.now() + QUIET_WITHIN_MS;
+      while (Number(await sql('SELECT count() FROM system.merges')) > 0 && performance.now() < deadline) {
+        await sleep(200);
+      }
+    },
     sql,
   };
 }

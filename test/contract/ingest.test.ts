@@ -1,3 +1,4 @@
+import { request } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -390,6 +391,13 @@ describe.each(['uws', 'node'] as const)('the events API on %s', (kind) => {
       expect(answer.status).toBe(431);
     });
 
+    it('is asked for before a long body is taken', async () => {
+      for (const path of ['/events', '/events/batch']) {
+        expect(await answerToHeadOfLongBody(server.port, path, 'Bearer nobody')).toBe(401);
+        expect(await answerToHeadOfLongBody(server.port, path, `Bearer ${keys.read}`)).toBe(403);
+      }
+    });
+
     it('any case of the scheme', async () => {
       const answer = await postJson('/events', EVENT, { authorization: `bearer ${keys.ingest}` });
       expect(answer.status).toBe(202);
@@ -423,3 +431,16 @@ describe.each(['uws', 'node'] as const)('the events API on %s', (kind) => {
     });
   });
 });
+
+/** The status that a request gets which announces a body and sends none of it. */
+async function answerToHeadOfLongBody(port: number, path: string, authorization: string) {
+  return await new Promise((resolve, reject) => {
+    const headers = { authorization, 'content-length': 1_000_000 };
+    const asked = request({ port, path: `/api/v1${path}`, method: 'POST', headers }, (answer) => {
+      resolve(answer.statusCode);
+      asked.destroy();
+    });
+    asked.on('error', reject);
+    asked.flushHeaders();
+  });
+}

@@ -20,6 +20,7 @@ export const endToEnd: BenchCase = {
       const memory = watchMemory(() => stack.processes());
       const throughput = await measureThroughput(stack, { apiKeys, measureMs: seconds * 1000 });
       const use = memory.stop();
+      await stack.untilQuiet();
       progress('raw inserts of the same rows');
       const limit = await measureRawInsert(stack, { measureMs: seconds * 500 });
 

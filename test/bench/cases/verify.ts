@@ -18,6 +18,7 @@ export const verify: BenchCase = {
       const workspace = await stack.workspace();
       progress(`making a chain of ${amount(events)} events`);
       await stack.seed(workspace, events);
+      await stack.untilQuiet();
       progress(`verifying ${amount(events)} events, ${ROUNDS} times`);
       const verifyMs = await median(ROUNDS, () => timeOf(() => verifyAll(stack, workspace, events)));
       const hashMs = await median(ROUNDS, () => timeOf(() => hashAll(stack, workspace)));
