@@ -2,7 +2,7 @@ import { DeliverPolicy, jetstream } from '@nats-io/jetstream';
 import { ImmutableError } from '../../core/errors.ts';
 import { type ChainedEvent, type Crc32, decodeChained } from '../../core/message.ts';
 import type { Micros } from '../../core/time.ts';
-import type { NatsConnection } from '../../infra/nats/connect.ts';
+import { connectionState, type NatsConnection } from '../../infra/nats/connect.ts';
 import { chainedFilter, STREAM_CHAINED } from '../../infra/nats/names.ts';
 import { lastMessageOfSubject, readMessage, streamState } from '../../infra/nats/stream-info.ts';
 import type { Position } from './position.ts';
@@ -62,8 +62,16 @@ async function keptSince(nc: NatsConnection, nowMicros: Micros): Promise<Micros>
   return oldest === undefined ? aWeekAgo : Math.max(aWeekAgo, oldest.storedAtMicros);
 }
 
-/** The sequence of the last message of each subject of a partition, by workspace. Bodies are not read. */
-export async function lastSequences(nc: NatsConnection, partition: number): Promise<Map<string, number>> {
+/**
+ * The sequence of the last message of each subject of a partition, by workspace. Bodies are not read.
+ * Rejects when the connection goes or the signal aborts: the client would read on with a consumer made anew,
+ * which no longer tells the last message of each subject, and wait for an end that does not come.
+ */
+export async function lastSequences(
+  nc: NatsConnection,
+  partition: number,
+  signal: AbortSignal,
+): Promise<Map<string, number>> {
   const found = new Map<string, number>();
   const consumer = await jetstream(nc).consumers.get(STREAM_CHAINED, {
     filter_subjects: [chainedFilter(partition)],
@@ -73,12 +81,34 @@ export async function lastSequences(nc: NatsConnection, partition: number): Prom
   const { num_pending: subjects } = await consumer.info(true);
   if (subjects > 0) {
     const messages = await consumer.consume({ max_messages: 1_000 });
+    const interruption = interruptedBy(nc, signal, () => messages.stop());
     for await (const message of messages) {
       found.set(message.subject.slice(message.subject.lastIndexOf('.') + 1), message.seq);
       if (message.info.pending === 0) break;
     }
     messages.stop();
+    interruption.throwIfAny();
   }
   await consumer.delete().catch(() => false);
   return found;
+}
+
+function interruptedBy(nc: NatsConnection, signal: AbortSignal, stop: () => void) {
+  let reason: string | undefined;
+  const interrupt = (why: string) => {
+    reason ??= why;
+    stop();
+  };
+  const onAbort = () => interrupt('stopped');
+  const unsubscribe = connectionState(nc).onLost(() => interrupt('the connection to NATS was lost'));
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  if (!connectionState(nc).connected()) interrupt('the connection to NATS was lost');
+  return {
+    throwIfAny: () => {
+      unsubscribe();
+      signal.removeEventListener('abort', onAbort);
+      if (reason !== undefined) throw new Error(reason);
+    },
+  };
 }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { crc32 } from '../../infra/hash.ts';
 import { STREAM_CHAINED } from '../../infra/nats/names.ts';
 import { BEFORE_ALL, type Position } from './position.ts';
+import { lastSequences } from './published.ts';
 import { type Publisher, type PublisherOptions, startPublisher } from './publisher.ts';
 import type { ChainRow } from './row.ts';
 import { type MemoryStore, memoryStore } from './testing/memory-store.ts';
@@ -188,5 +189,30 @@ describe('a publisher', () => {
       async () => (await stage.manager.streams.info(STREAM_CHAINED)).state.messages,
       (messages) => messages > 1,
     );
+  });
+});
+
+describe('reading the last sequences', () => {
+  it('finds those of every workspace', async () => {
+    const publisher = start(BEFORE_ALL);
+    publisher.offer(stored(0, 80));
+    await publisher.idle();
+    const found = await lastSequences(stage.nc, PARTITION, new AbortController().signal);
+    expect([...found.keys()].sort()).toEqual([A, B, C].sort());
+  });
+
+  it('ends when it is told to, and when the connection goes', { timeout: 20_000 }, async () => {
+    for (let number = 0; number < 300; number++) {
+      await stage.publishRaw(`chained.${PARTITION}.ws_${number}`, Buffer.from('x'));
+    }
+    await expect(lastSequences(stage.nc, PARTITION, AbortSignal.abort())).rejects.toThrow('stopped');
+    const reading = lastSequences(stage.nc, PARTITION, new AbortController().signal);
+    const settled = reading.then(
+      (found) => found.size,
+      () => 'rejected',
+    );
+    await stage.nats.kill9();
+    await stage.nats.restart();
+    expect([300, 'rejected']).toContain(await settled);
   });
 });

@@ -90,7 +90,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
   async function loop(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
-        progress ??= await findProgress(options, storedThrough);
+        progress ??= await findProgress(options, storedThrough, stopping.signal);
         if (progress === undefined || comparePositions(progress.through, storedThrough) >= 0)
           await untilOffered();
         else await publishNext(progress);
@@ -168,12 +168,13 @@ interface Progress {
 async function findProgress(
   options: PublisherOptions,
   storedThrough: Position,
+  signal: AbortSignal,
 ): Promise<Progress | undefined> {
   const { nc, store, partition } = options;
   const nowMicros = options.nowMicros?.() ?? Date.now() * 1000;
   // The sequences first: should somebody else publish in between, they are out of date, and JetStream refuses
   // what is published with them. The other way round would publish the same a second time.
-  const sequences = await lastSequences(nc, partition);
+  const sequences = await lastSequences(nc, partition, signal);
   const published = await howFarPublished(nc, store, partition, options.crc32, nowMicros);
   if (published.kind === 'ahead') return undefined;
   const through =

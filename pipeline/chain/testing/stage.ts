@@ -73,6 +73,17 @@ export async function openTestStage(partitions = 2): Promise<TestStage> {
     };
   }
 
+  /** The server may still be removing the folder of a stream that it has just reported as deleted. */
+  async function makeStreamsAnew(attempts = 5): ReturnType<typeof makeStreams> {
+    try {
+      return await makeStreams();
+    } catch (error) {
+      if (attempts === 1) throw error;
+      await delay(200);
+      return makeStreamsAnew(attempts - 1);
+    }
+  }
+
   /** One that a test has killed does not answer; it is left behind. */
   async function stopAll(): Promise<void> {
     await Promise.race([Promise.all(running.splice(0).map((chain) => chain.stop())), delay(500)]);
@@ -95,7 +106,7 @@ export async function openTestStage(partitions = 2): Promise<TestStage> {
       await stopAll();
       await eventually(connectionState(nc).connected, (connected) => connected);
       for await (const stream of manager.streams.list()) await manager.streams.delete(stream.config.name);
-      Object.assign(buckets, await makeStreams());
+      Object.assign(buckets, await makeStreamsAnew());
     },
     publish: (workspaceId, events, receivedAtMicros = Date.now() * 1000) =>
       publishRaw(
