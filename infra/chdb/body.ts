@@ -35,7 +35,7 @@ function stages(request: IncomingMessage, maxBytes: number): [Readable, ...Trans
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
   const encoding = encodingOf(request);
   if (encoding === 'identity') return [request, limited(maxBytes)];
-  const decompressor = DECOMPRESSORS[encoding];
+  const decompressor = Object.hasOwn(DECOMPRESSORS, encoding) ? DECOMPRESSORS[encoding] : undefined;
   if (decompressor === undefined) {
     throw new ClickHouseException('UNKNOWN_COMPRESSION_METHOD', `Unknown compression method: ${encoding}`);
   }

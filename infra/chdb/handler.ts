@@ -5,7 +5,7 @@ import { readBody, saveBody } from './body.ts';
 import type { Engine, EngineSession } from './engine.ts';
 import { ClickHouseException } from './exception.ts';
 import { contentTypeOf } from './formats.ts';
-import { type QueryRequest, readRequest, withForm } from './request.ts';
+import { type QueryRequest, readFormat, readRequest, withForm } from './request.ts';
 import type { Answer } from './response.ts';
 import { createRunning } from './running.ts';
 import { createSlots, type Slots } from './slots.ts';
@@ -90,7 +90,7 @@ export function createHandler(
   function understand(user: User, asked: QueryRequest, text: string, format: string | undefined): Statement {
     const formatted = engine.format(text);
     const statement = parseStatement(formatted, format);
-    if (statement.kind !== 'command') checkParameters(formatted, asked.parameters);
+    checkParameters(formatted, asked.parameters);
     checkAllowed(user, statement, asked.parameters);
     return statement;
   }
@@ -113,14 +113,14 @@ export function createHandler(
 
   async function runRows(task: Task, statement: Extract<Statement, { kind: 'rows' }>): Promise<void> {
     const { asked, answer, queryId } = task;
-    const format = statement.format ?? asked.defaultFormat ?? DEFAULT_FORMAT;
+    const format = readFormat(statement.format) ?? asked.defaultFormat ?? DEFAULT_FORMAT;
+    setFormat(answer, format);
     const session = openSession(task);
     const cancel = () => engine.kill(tagOf(queryId));
     // Only reading is cancelled when the client goes away: a change, once begun, is completed.
     answer.gone.addEventListener('abort', cancel, { once: true });
     try {
       const { output, done } = session.rows({ ...statement, format });
-      setFormat(answer, format);
       await answer.stream(output, done, { compress: asked.compressResponse, holdAll: asked.waitEndOfQuery });
     } finally {
       answer.gone.removeEventListener('abort', cancel);
@@ -147,10 +147,10 @@ export function createHandler(
   async function runCommand(task: Task): Promise<void> {
     const { asked, answer, text } = task;
     const format = asked.defaultFormat ?? DEFAULT_FORMAT;
+    setFormat(answer, format);
     const session = openSession(task);
     try {
       const output = await session.command(text, format);
-      setFormat(answer, format);
       answer.whole(output, {});
     } finally {
       session.close();

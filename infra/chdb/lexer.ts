@@ -33,6 +33,11 @@ export function identifierOf(token: Token): string | undefined {
   return token.text.slice(1, -1).replace(/\\(.)/g, '$1').toLowerCase();
 }
 
+/** A name as it was written, but for plain quotes around it. */
+export function unquoted(token: Token): string {
+  return token.kind === 'quoted_identifier' ? token.text.slice(1, -1) : token.text;
+}
+
 export function isKeyword(token: Token | undefined, keyword: string): boolean {
   return token?.kind === 'word' && token.text.toUpperCase() === keyword;
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { ClickHouseException } from './exception.ts';
+import { refuseSetting } from './settings.ts';
 import type { Credentials } from './users.ts';
 
 /** What a request says beside its body. */
@@ -37,12 +38,15 @@ const OWN_PARAMETERS = new Set([
   'close_session',
   'quota_key',
   'role',
-  'profile',
   'stacktrace',
   'client_protocol_version',
   'enable_http_compression',
   'replace_running_query',
 ]);
+
+/** What a header of the answer can carry. */
+const FORMAT = /^\w+$/;
+const QUERY_ID = /^[\x20-\x7e]{1,256}$/;
 
 /** Reads URL and headers as ClickHouse does. Throws for what is not supported here. */
 export function readRequest(request: IncomingMessage): QueryRequest {
@@ -52,14 +56,25 @@ export function readRequest(request: IncomingMessage): QueryRequest {
     ...settingsAndParameters(url),
     credentials: readCredentials(request, url),
     query: url.get('query') ?? '',
-    queryId: nonEmpty(url.get('query_id')) ?? header(request, 'x-clickhouse-query-id'),
+    queryId: readQueryId(nonEmpty(url.get('query_id')) ?? header(request, 'x-clickhouse-query-id')),
     replaceRunningQuery: isTrue(url.get('replace_running_query')),
     database: nonEmpty(url.get('database')) ?? header(request, 'x-clickhouse-database'),
-    defaultFormat: nonEmpty(url.get('default_format')) ?? header(request, 'x-clickhouse-format'),
+    defaultFormat: readFormat(nonEmpty(url.get('default_format')) ?? header(request, 'x-clickhouse-format')),
     readOnly: request.method !== 'POST',
     waitEndOfQuery: isTrue(url.get('wait_end_of_query')) || isTrue(url.get('http_wait_end_of_query')),
     compressResponse: isTrue(url.get('enable_http_compression')),
   };
+}
+
+function readQueryId(queryId: string | undefined): string | undefined {
+  if (queryId === undefined || QUERY_ID.test(queryId)) return queryId;
+  throw new ClickHouseException('BAD_ARGUMENTS', 'query_id must be 1 to 256 printable ASCII characters');
+}
+
+/** Throws BAD_ARGUMENTS for what cannot be the name of a format. */
+export function readFormat(format: string | undefined): string | undefined {
+  if (format === undefined || FORMAT.test(format)) return format;
+  throw new ClickHouseException('BAD_ARGUMENTS', 'the name of a format holds letters, digits and _ only');
 }
 
 function settingsAndParameters(
@@ -69,7 +84,10 @@ function settingsAndParameters(
   const parameters: Record<string, string> = {};
   for (const [name, value] of fields) {
     if (name.startsWith('param_')) parameters[name.slice('param_'.length)] = value;
-    else if (!OWN_PARAMETERS.has(name)) settings[name] = value;
+    else if (!OWN_PARAMETERS.has(name)) {
+      refuseSetting(name);
+      settings[name] = value;
+    }
   }
   return { settings, parameters };
 }
@@ -114,7 +132,6 @@ function refuseUnsupported(url: URLSearchParams): void {
     isTrue(url.get('decompress')) && 'decompress=1 (use Content-Encoding)',
     nonEmpty(url.get('session_id')) !== undefined && 'session_id (every request has a session of its own)',
     nonEmpty(url.get('role')) !== undefined && 'role (a user has one role)',
-    nonEmpty(url.get('profile')) !== undefined && 'profile (a user has one profile)',
   ].filter((name) => name !== false);
   if (unsupported.length > 0) {
     throw new ClickHouseException(

@@ -1,4 +1,5 @@
 import type { Session } from 'chdb';
+import { ClickHouseException } from './exception.ts';
 import { plainName, quote, quoteName } from './sql.ts';
 import type { User } from './users.ts';
 
@@ -28,16 +29,17 @@ export interface Lease {
 export function createSessions(connect: () => Session): Sessions {
   const idle = new Map<string, Prepared[]>();
 
-  function take(options: SessionOptions): Lease {
-    const { user } = options;
-    const readOnly = options.readOnly || user.readOnly;
+  function take(asked: SessionOptions): Lease {
+    const { user } = asked;
+    const readOnly = isReadOnly(asked);
+    const options = { ...asked, settings: withoutReadOnly(asked.settings) };
     const same = idleOf(`${user.name} ${readOnly}`);
-    const prepared = same.pop() ?? prepare(connect(), user, readOnly);
+    const prepared = takeRestored(same, options) ?? prepare(connect(), user, readOnly);
     const { session } = prepared;
     try {
       apply(prepared, options);
     } catch (error) {
-      if (cleaned(prepared, options.settings)) same.push(prepared);
+      if (cleaned(prepared, options)) same.push(prepared);
       else session.close();
       throw error;
     }
@@ -73,7 +75,50 @@ interface Prepared {
   /** Values of settings that requests do not give, as far as they are not the engine's own. */
   base: Record<string, string | number>;
   settings: Record<string, string>;
+  /** Names of the parameters that hold a value. They cannot be taken away, only emptied. */
+  parameters: string[];
   database: string;
+}
+
+/**
+ * Whether a request may change nothing. The setting `readonly` says so too, but chooses among sessions
+ * rather than being set in one: it could not be taken back, or with it the user's own.
+ */
+function isReadOnly({ user, readOnly, settings: { readonly = '' } }: SessionOptions): boolean {
+  if (!['', '0', '1', '2'].includes(readonly)) {
+    throw new ClickHouseException('BAD_ARGUMENTS', 'readonly is 0, 1 or 2');
+  }
+  if (readonly === '0' && (user.readOnly || readOnly)) {
+    throw new ClickHouseException('READONLY', "Cannot modify 'readonly' setting in readonly mode.");
+  }
+  return user.readOnly || readOnly || readonly === '1' || readonly === '2';
+}
+
+function withoutReadOnly({ readonly: _, ...settings }: Record<string, string>): Record<string, string> {
+  return settings;
+}
+
+/** An idle session without what its last request set in it and this one does not; undefined if there is none. */
+function takeRestored(idle: Prepared[], options: SessionOptions): Prepared | undefined {
+  for (let prepared = idle.pop(); prepared !== undefined; prepared = idle.pop()) {
+    try {
+      restore(prepared, options);
+      return prepared;
+    } catch {
+      prepared.session.close(); // What cannot be taken back is nobody else's.
+    }
+  }
+  return undefined;
+}
+
+function restore(prepared: Prepared, { settings, parameters }: SessionOptions): void {
+  const assignments = [
+    ...Object.keys(prepared.settings)
+      .filter((name) => !Object.hasOwn(settings, name))
+      .map((name) => reset(prepared, name)),
+    ...prepared.parameters.filter((name) => !Object.hasOwn(parameters, name)).map(emptied),
+  ];
+  if (assignments.length > 0) prepared.session.query(`SET ${assignments.join(', ')}`);
 }
 
 /** Parameters are set by a statement, and may be longer than a query that comes in (statement.ts). */
@@ -94,31 +139,30 @@ function prepare(session: Session, user: User, readOnly: boolean): Prepared {
   if (user.profile !== undefined) session.query(`SET profile = ${quote(user.profile)}`);
   session.query(`SET ROLE ${user.name}`);
   if (readOnly) session.query('SET readonly = 2');
-  return { session, base, settings: {}, database: 'default' };
+  return { session, base, settings: {}, parameters: [], database: 'default' };
 }
 
-/** Takes back what the last request set and this one does not, and sets the rest: one statement, mostly. */
+/** Sets what differs from the last request: one statement. */
 function apply(
   prepared: Prepared,
   { settings, parameters, database = 'default', tag }: SessionOptions,
 ): void {
   const { session } = prepared;
-  const gone = Object.keys(prepared.settings).filter((name) => !Object.hasOwn(settings, name));
   const changed = Object.entries(settings).filter(([name, value]) => prepared.settings[name] !== value);
   const assignments = [
-    ...gone.map((name) => reset(prepared, name)),
     ...[...changed, ['log_comment', tag] as const].map(assignment),
     ...Object.entries(parameters).map(([name, value]) => assignment([`param_${name}`, value])),
   ];
   session.query(`SET ${assignments.join(', ')}`);
   prepared.settings = settings;
+  prepared.parameters = Object.keys(parameters);
   if (prepared.database === database) return;
   session.query(`USE ${quoteName(database)}`);
   prepared.database = database;
 }
 
 /** After a SET that failed, perhaps half-way: false if the session cannot be brought back. */
-function cleaned(prepared: Prepared, settings: Record<string, string>): boolean {
+function cleaned(prepared: Prepared, { settings, parameters }: SessionOptions): boolean {
   for (const name of Object.keys({ ...prepared.settings, ...settings })) {
     try {
       prepared.session.query(`SET ${reset(prepared, name)}`);
@@ -127,11 +171,18 @@ function cleaned(prepared: Prepared, settings: Record<string, string>): boolean 
     }
   }
   prepared.settings = {};
+  prepared.parameters = [...new Set([...prepared.parameters, ...Object.keys(parameters)])].filter((name) =>
+    /^\w+$/.test(name),
+  );
   return true;
 }
 
+function emptied(parameter: string): string {
+  return assignment([`param_${parameter}`, '']);
+}
+
 function reset({ base }: Prepared, name: string): string {
-  const value = base[name];
+  const value = Object.hasOwn(base, name) ? base[name] : undefined;
   return value === undefined ? `${plainName(name)} = DEFAULT` : assignment([name, value]);
 }
 

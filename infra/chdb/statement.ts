@@ -1,5 +1,6 @@
 import { ClickHouseException } from './exception.ts';
-import { identifierOf, isKeyword, type Token, tokens } from './lexer.ts';
+import { identifierOf, isKeyword, type Token, tokens, unquoted } from './lexer.ts';
+import { refuseSetting } from './settings.ts';
 
 /** A statement, by how it must be run. `sql` is the engine's own formatting of it. */
 export type Statement =
@@ -89,10 +90,6 @@ function dataStart(text: string, formatEnd: number): number {
   return blank.lastIndex;
 }
 
-function unquoted(token: Token): string {
-  return token.kind === 'quoted_identifier' ? token.text.slice(1, -1) : token.text;
-}
-
 /**
  * How to run a statement. `formatted` is the text as the engine's own parser understood it: one statement,
  * no comments, only plain quotes; `insertFormat` is that of the data that follow. What is refused here is refused for every user.
@@ -100,6 +97,7 @@ function unquoted(token: Token): string {
 export function parseStatement(formatted: string, insertFormat: string | undefined): Statement {
   const all = [...tokens(formatted)];
   refuseFiles(all);
+  for (const { name, value } of settingsOf(all)) refuseSetting(name, value);
   if (insertFormat !== undefined) return insertStatement(formatted, all, insertFormat);
   const [first] = all;
   if (isKeyword(first, 'SELECT') || isKeyword(first, 'WITH') || first?.text === '(') {
@@ -128,15 +126,32 @@ function refuseFiles(all: Token[]): void {
   }
 }
 
+/** Of every SETTINGS clause, wherever it stands; perhaps some more names that a `=` follows. `value` is its first token. */
+function* settingsOf(all: Token[]): Generator<{ name: string; value: Token | undefined }> {
+  let inSettings = false;
+  for (const [index, token] of all.entries()) {
+    if (isKeyword(token, 'SETTINGS')) inSettings = true;
+    else if (isKeyword(token, 'SELECT')) inSettings = false;
+    const name = identifierOf(token);
+    const previous = all[index - 1];
+    const begins = isKeyword(previous, 'SETTINGS') || previous?.text === ',';
+    if (inSettings && begins && name !== undefined && all[index + 1]?.text === '=') {
+      yield { name, value: all[index + 2] };
+    }
+  }
+}
+
 /**
- * Throws UNKNOWN_QUERY_PARAMETER unless each `{name:Type}` has a value. The engine would say so too, but a
- * session used before may still hold another request's value.
+ * Throws UNKNOWN_QUERY_PARAMETER unless each `{name:Type}` has a value. The engine would say so too, but in a
+ * session used before it may know the name. The parameters of a view are those of its readers.
  */
 export function checkParameters(formatted: string, parameters: Record<string, string>): void {
   const all = [...tokens(formatted)];
+  if (isKeyword(all[0], 'CREATE') && all.slice(1, 4).some((token) => isKeyword(token, 'VIEW'))) return;
   for (const [index, token] of all.entries()) {
     const name = all[index + 1];
     if (token.text !== '{' || name === undefined || all[index + 2]?.text !== ':') continue;
+    if (identifierOf(name) === undefined) continue; // A map.
     if (!Object.hasOwn(parameters, unquoted(name))) {
       throw new ClickHouseException(
         'UNKNOWN_QUERY_PARAMETER',

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { ImmutableError } from '../../core/errors.ts';
 import { ClickHouseException } from './exception.ts';
-import { identifierOf, tokens } from './lexer.ts';
+import { identifierOf, type Token, tokens, unquoted } from './lexer.ts';
 import type { Statement } from './statement.ts';
 
 /** A user of the server. The engine knows one user only; what each of ours may do are roles of that one. */
@@ -156,8 +156,50 @@ const FORBIDDEN_NAMES = new Set([
 ]);
 
 /**
- * Throws ACCESS_DENIED unless `user` may run such a statement at all; on what, the engine's grants decide.
- * `parameters` may name a table too (`{name:Identifier}`).
+ * All of `system` that anybody but the admin reads: what the engine is, and what the user may see anyway.
+ * The engine itself, in spite of `select_from_system_db_requires_grant`, lets everybody read most of it;
+ * `system.errors` alone holds other users' statements and values.
+ */
+const READABLE_SYSTEM_TABLES = new Set([
+  'aggregate_function_combinators',
+  'build_options',
+  'codecs',
+  'collations',
+  'columns',
+  'data_type_families',
+  'database_engines',
+  'databases',
+  'formats',
+  'functions',
+  'keywords',
+  'merge_tree_settings',
+  'numbers',
+  'numbers_mt',
+  'one',
+  'settings',
+  'settings_changes',
+  'table_engines',
+  'table_functions',
+  'tables',
+  'time_zones',
+  'zeros',
+  'zeros_mt',
+]);
+
+/** Functions that are told by a text, perhaps a computed one, which table to read. */
+const READING_BY_TEXT = new Set([
+  'merge',
+  'loop',
+  'dictionary',
+  'cluster',
+  'clusterallreplicas',
+  'remote',
+  'remotesecure',
+]);
+
+/**
+ * Throws ACCESS_DENIED unless `user` may run such a statement at all; on what, the engine's grants decide,
+ * but for `system`. `parameters` may name a table too (`{name:Identifier}`).
  */
 export function checkAllowed(user: User, statement: Statement, parameters: Record<string, string>): void {
   if (user.name === 'admin') return;
@@ -165,7 +207,9 @@ export function checkAllowed(user: User, statement: Statement, parameters: Recor
   if (statement.kind !== 'rows' && !(statement.kind === 'command' && isAllowedCommand(user, statement))) {
     throw new ClickHouseException('ACCESS_DENIED', `${user.name}: Not enough privileges for this statement.`);
   }
-  const forbidden = forbiddenName(statement.sql) ?? Object.values(parameters).find(isForbiddenName);
+  const named = [...withIdentifiers([...tokens(statement.sql)], parameters)];
+  const forbidden =
+    forbiddenName(named) ?? Object.values(parameters).find(isForbiddenName) ?? forbiddenTable(named);
   if (forbidden !== undefined) {
     throw new ClickHouseException(
       'ACCESS_DENIED',
@@ -180,10 +224,42 @@ function isAllowedCommand(user: User, { verb }: { verb: string }): boolean {
   );
 }
 
-function forbiddenName(sql: string): string | undefined {
-  for (const token of tokens(sql)) {
+/** The statement with what each `{name:Identifier}` stands for in its place. */
+function* withIdentifiers(all: Token[], parameters: Record<string, string>): Generator<Token> {
+  for (let at = 0; at < all.length; at++) {
+    const token = all[at];
+    const name = all[at + 1];
+    const type = all[at + 3];
+    if (token === undefined) return;
+    const substituted =
+      token.text === '{' && all[at + 2]?.text === ':' && type && identifierOf(type) === 'identifier';
+    if (!substituted || name === undefined) {
+      yield token;
+      continue;
+    }
+    yield* tokens(parameters[unquoted(name)] ?? '');
+    at += 4;
+  }
+}
+
+function forbiddenName(all: Token[]): string | undefined {
+  for (const [index, token] of all.entries()) {
     const name = identifierOf(token);
-    if (name !== undefined && isForbiddenName(name)) return name;
+    if (name === undefined) continue;
+    if (isForbiddenName(name) || (READING_BY_TEXT.has(name) && all[index + 1]?.text === '(')) return name;
+  }
+  return undefined;
+}
+
+/** A table of `system`, unless it is one of those that everybody may read. */
+function forbiddenTable(all: Token[]): string | undefined {
+  for (const [index, token] of all.entries()) {
+    const name = identifierOf(token);
+    if (name?.startsWith('system.')) return name; // One identifier that some function may take apart.
+    if (name !== 'system' || all[index + 1]?.text !== '.' || all[index - 1]?.text === '.') continue;
+    const next = all[index + 2];
+    const table = next && identifierOf(next);
+    if (table === undefined || !READABLE_SYSTEM_TABLES.has(table)) return `system.${table ?? next?.text}`;
   }
   return undefined;
 }

@@ -33,18 +33,23 @@ const AFTER =
 
 /** Read from the table's projection of positions: some rows a part, however many events there are. */
 async function highestPosition(client: ClickHouseClient, partition: number): Promise<StoredEnd> {
-  // Answered by the projection `positions`, from a few rows a part.
-  const [answer] = await select<{ clock: number; ends: [number, number, string][] }>(
+  const [answer] = await select<{ clock: number; ends: [number, number, string, string][] }>(
     client,
     `SELECT toUnixTimestamp64Micro(now64(6)) AS clock, (
-       SELECT groupArray((highest.1, highest.2, stream_epoch)) FROM (
-         SELECT stream_epoch, max((stream_seq, stream_index)) AS highest FROM ${TABLES.events}
+       SELECT groupArray((highest.1, highest.2, stream_epoch, lower(hex(hash)))) FROM (
+         SELECT stream_epoch, max((stream_seq, stream_index)) AS highest,
+           argMax(event_hash, (stream_seq, stream_index)) AS hash FROM ${TABLES.events}
          WHERE partition = {partition:UInt16} GROUP BY partition, stream_epoch)
      ) AS ends`,
     { partition },
   );
   if (answer === undefined) throw new Error('ClickHouse gave no answer to a SELECT without FROM');
-  const ends = answer.ends.map(([sequence, index, epoch]) => ({ sequence, index, epoch }));
+  const ends = answer.ends.map(([sequence, index, epoch, eventHash]) => ({
+    sequence,
+    index,
+    epoch,
+    eventHash,
+  }));
   return { highest: ends.sort(comparePositions).at(-1), clockMicros: answer.clock };
 }
 
@@ -107,6 +112,9 @@ function headsOfMany(workspaces: readonly string[]): string {
   return `${HEAD} WHERE ${among} AND (workspace_id, created_at) IN (
     SELECT workspace_id, max(created_at) FROM ${TABLES.events} WHERE ${among} AND ${AT_OR_BEFORE} GROUP BY workspace_id)`;
 }
+
+/** They stand in the query, since parameters travel in the address; ClickHouse takes 256 KiB of it. */
+const IDS_PER_QUERY = 3_500;
 
 async function knownIds(
   client: ClickHouseClient,

@@ -5,8 +5,8 @@ import type { ChainRow, QuarantineEntry, Source } from './row.ts';
 
 /** The end of what is stored of one partition. */
 export interface StoredEnd {
-  /** Position and epoch of the row with the highest position; `undefined` while there is no row. */
-  highest: (Position & { epoch: string }) | undefined;
+  /** Position, epoch and hash (hex) of the row with the highest position; `undefined` while there is no row. */
+  highest: (Position & { epoch: string; eventHash: string }) | undefined;
   /** The store's own clock when it answered. */
   clockMicros: Micros;
 }

@@ -152,6 +152,16 @@ describe('a writer', () => {
       expect(sequences(store.rows)).toEqual([1, 2, 3, 4]);
     });
 
+    it('steps down when the other stored something else at the same positions', async () => {
+      const store = memoryStore();
+      const others = chainOf(
+        SOURCE,
+        [1, 2].map((sequence) => readSample(sequence, A, [sampleEvent(A)])),
+      );
+      store.put(SOURCE, others);
+      await expect(writerOn(store).store(batchOf(1, 2))).rejects.toMatchObject({ code: 'fenced' });
+    });
+
     it('steps down when rows it has stored are gone', async () => {
       const store = memoryStore();
       await expect(writerOn(store).store(batchOf(3, 4))).rejects.toMatchObject({ code: 'fenced' });

@@ -135,20 +135,29 @@ export function tokenOf(source: Source, batch: Batch, repeats: number): string {
 }
 
 export function lastPosition(batch: Batch): Position {
-  return (batch.rows[batch.rows.length - 1] ?? batch.rows[0]).position;
+  return lastRow(batch).position;
 }
 
-/** Whether the partition ends with the batch; `fenced` unless it does or ends right before it. */
+function lastRow(batch: Batch): ChainRow {
+  return batch.rows[batch.rows.length - 1] ?? batch.rows[0];
+}
+
+/**
+ * Whether the partition ends with the batch; `fenced` unless it does or ends right before it. Another row at
+ * the batch's last position stands in a chain this process does not know: the other's ClickHouse refused an
+ * event, say.
+ */
 function isStored(source: Source, batch: Batch, end: StoredEnd): boolean {
-  const highest = end.highest ?? { ...BEFORE_ALL, epoch: source.epoch };
-  const last = lastPosition(batch);
+  const highest = end.highest ?? { ...BEFORE_ALL, epoch: source.epoch, eventHash: '' };
+  const last = lastRow(batch);
   const isSameStream = highest.epoch === source.epoch;
-  if (isSameStream && samePosition(highest, last)) return true;
+  const isLast = samePosition(highest, last.position) && highest.eventHash === last.eventHash;
+  if (isSameStream && isLast) return true;
   if (isSameStream && samePosition(highest, batch.after)) return false;
   throw new ImmutableError('fenced', 'Another process stores events of this partition.', {
     details: {
       before: positionText(batch.after),
-      batchEnd: positionText(last),
+      batchEnd: positionText(last.position),
       found: positionText(highest),
     },
   });

@@ -51,6 +51,7 @@ function storeContract(open: () => { store: ChainStore; count(partition: number)
       sequence: 9,
       index: 0,
       epoch: SAMPLE_EPOCH,
+      eventHash: rows[2]?.eventHash,
     });
     expect((await store.rowsAfter(source.partition, BEFORE_ALL, 10)).map(plain)).toEqual(rows.map(plain));
     expect(await store.rowAt(source.partition, { sequence: 7, index: 1 })).toMatchObject({

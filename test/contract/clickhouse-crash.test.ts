@@ -1,8 +1,9 @@
 import { randomInt } from 'node:crypto';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chdbSpec } from '../../infra/chdb/spec.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { insertRows, row } from '../support/event-rows.ts';
@@ -114,6 +115,28 @@ test('SIGTERM lets a running insert finish, and ends within seconds', async () =
   expect([0, ROWS]).toContain(stored);
   if (outcome !== undefined) expect(stored).toBe(outcome);
 });
+
+test('a server that no longer answers queries, though it answers /ping, is not ready, and ends', async () => {
+  const { origin, hostname: host, port } = new URL(server.adminUrl);
+  const passwordsFile = join(server.path, '..', 'passwords.json');
+  const spec = chdbSpec({ path: server.path, host, port: Number(port), passwordsFile });
+  expect(await spec.ready()).toBe(true);
+  rmSync(`${server.path}-scratch`, { recursive: true }); // Results go through its pipes.
+  expect((await fetch(`${origin}/ping`)).ok).toBe(true);
+  expect(await spec.ready()).toBe(false);
+  const { pid } = server;
+  await expect.poll(() => isAlive(pid), { timeout: 40_000, interval: 500 }).toBe(false);
+  await server.restart();
+  expect(await spec.ready()).toBe(true);
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
 
 test('a part of the table that is damaged stops it, rather than being left out', async () => {
   await server.kill9();

@@ -129,9 +129,12 @@ describe('events', () => {
       }),
     );
     await insertRows(server.writerUrl, rows);
-    const highest = `SELECT stream_epoch, max((stream_seq, stream_index)) AS position FROM immutable.events
+    const highest = `SELECT stream_epoch, max((stream_seq, stream_index)) AS position,
+        argMax(event_hash, (stream_seq, stream_index)) != '' AS has_hash FROM immutable.events
       WHERE partition = 9 GROUP BY stream_epoch ORDER BY position DESC LIMIT 1`;
-    expect(await rowsOf(highest)).toEqual([{ stream_epoch: '0123456789abcdef', position: [1029, 9] }]);
+    expect(await rowsOf(highest)).toEqual([
+      { stream_epoch: '0123456789abcdef', position: [1029, 9], has_hash: 1 },
+    ]);
     expect(await explained(highest)).toContain('ReadFromMergeTree (positions)');
     const newest = `SELECT seq FROM immutable.events WHERE workspace_id = 'ws_p0' AND (stream_seq, stream_index) <= (1020, 3)
       ORDER BY created_at DESC LIMIT 1`;

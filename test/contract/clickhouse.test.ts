@@ -1,11 +1,14 @@
 import { execFile } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { ClickHouseError, createClient } from '@clickhouse/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { chdbSpec } from '../../infra/chdb/spec.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 
@@ -104,6 +107,22 @@ describe('queries', () => {
   test('a missing parameter is an error even after a request that gave it', async () => {
     expect(await value(reader, 'SELECT {left_over:String}', { left_over: 'x' })).toBe('x');
     await expect(value(reader, 'SELECT {left_over:String}')).rejects.toMatchObject({ code: '456' });
+    for (const query of [
+      'EXPLAIN SYNTAX SELECT {left_over:String}',
+      'DESCRIBE (SELECT {left_over:String})',
+    ]) {
+      const answer = await post(query, { url: server.readerUrl });
+      expect(answer.headers.get('x-clickhouse-exception-code'), query).toBe('456');
+      expect((await post(query, { url: server.readerUrl, search: 'param_left_over=y' })).status).toBe(200);
+    }
+  });
+
+  test('a view may have parameters of its own, which no earlier request gives', async () => {
+    await post('CREATE VIEW immutable.with_parameter AS SELECT {left_over:String} AS a');
+    await post('SELECT {left_over:String}', { search: 'param_left_over=secret' });
+    expect((await post("SELECT * FROM immutable.with_parameter(left_over = 'x')")).text).toBe('x\n');
+    expect((await post('SELECT * FROM immutable.with_parameter')).text).not.toContain('secret');
+    await post('DROP VIEW immutable.with_parameter');
   });
 
   test('parameters too long for a URL come as a form', async () => {
@@ -136,6 +155,46 @@ describe('queries', () => {
       }),
     ).rejects.toMatchObject({ code: '115', type: 'UNKNOWN_SETTING' });
     expect(await value(reader, 'SELECT 1')).toBe(1);
+  });
+
+  test.each(['readonly=1', 'readonly=2', 'allow_ddl=0'])(
+    '%s, which cannot be taken back, holds for its own request only',
+    async (search) => {
+      const insert = { url: server.writerUrl, body: '7000001\tx\n' };
+      for (let time = 0; time < 3; time++) {
+        expect((await post('SELECT 1', { url: server.writerUrl, search })).text).toBe('1\n');
+        expect((await post('INSERT INTO immutable.t (a, b) FORMAT TSV', insert)).text).toBe('');
+      }
+      const readOnly = await post('INSERT INTO immutable.t (a, b) FORMAT TSV', { ...insert, search });
+      expect(readOnly.status === 200).toBe(search === 'allow_ddl=0');
+      await post('SELECT 1', { url: server.analystUrl, search });
+      for (const query of [
+        "SELECT getSetting('readonly')",
+        "SELECT getSetting('readonly') SETTINGS readonly = 2",
+      ])
+        expect((await post(query, { url: server.analystUrl })).text).toBe('2\n');
+      await post('SELECT 1 SETTINGS readonly = 1', { url: server.writerUrl });
+      expect((await post('INSERT INTO immutable.t (a, b) FORMAT TSV', insert)).text).toBe('');
+    },
+  );
+
+  test.each([
+    ['profile', "SELECT 1 SETTINGS profile = 'writer'", ''],
+    ['profile', "SELECT 1 SETTINGS max_threads = 1, `profile` = 'writer' FORMAT TSV", ''],
+    ['profile', "SELECT * FROM (SELECT 1 SETTINGS profile = 'writer')", ''],
+    ['profile', "SELECT 1 FORMAT TSV SETTINGS profile = 'writer'", ''],
+    ['profile', "EXPLAIN SELECT 1 SETTINGS profile = 'writer'", ''],
+    ['profile', "INSERT INTO immutable.t SETTINGS profile = 'writer' VALUES (1, '', '')", ''],
+    ['log_comment', "SELECT 1 SETTINGS log_comment = 'x'", ''],
+    ['log_comment', 'SELECT 1', 'log_comment=x'],
+    ['param_x', "SELECT 1 SETTINGS param_x = 'x'", ''],
+  ])('%s is refused: %s %s', async (name, query, search) => {
+    for (const url of [server.adminUrl, server.writerUrl, server.readerUrl]) {
+      const answer = await post(query, { url, search });
+      expect(answer.text, query).toContain('(NOT_IMPLEMENTED)');
+      expect(answer.text).toContain(name);
+    }
+    expect((await post(`SELECT 1 AS ${name}, ${name} = 1`)).text).toBe('1\t1\n');
   });
 
   test.each([
@@ -224,6 +283,17 @@ describe('queries', () => {
     expect(query_id).toMatch(/^[0-9a-f-]{36}$/);
   });
 
+  test('ready is a query that was answered', async () => {
+    const { hostname: host, port } = new URL(server.adminUrl);
+    const passwordsFile = join(server.path, '..', 'passwords.json');
+    const spec = (file: string) =>
+      chdbSpec({ path: server.path, host, port: Number(port), passwordsFile: file });
+    expect(await spec(passwordsFile).ready()).toBe(true);
+    const wrong = join(server.path, '..', 'wrong.json');
+    writeFileSync(wrong, JSON.stringify({ admin: 'a', writer: 'b', reader: 'c', analyst: 'd' }));
+    expect(await spec(wrong).ready()).toBe(false);
+  });
+
   test('/ping, / and unknown paths', async () => {
     const { base } = raw(server.adminUrl);
     expect(await (await fetch(`${base}/ping`)).text()).toBe('Ok.\n');
@@ -308,6 +378,20 @@ describe('errors', () => {
     ).rejects.toThrow('terminated');
   });
 
+  test.each([
+    ['SELECT 1', `default_format=${encodeURIComponent('中')}`],
+    ['SELECT 1', 'default_format=TSV%0d%0aX:%20y'],
+    ['SELECT 1 FORMAT `中`', ''],
+    ['SHOW TABLES', `default_format=${encodeURIComponent('中')}`],
+    ['SELECT 1', `query_id=${encodeURIComponent('中')}`],
+    ['SELECT 1', 'query_id=a%0ab'],
+    ['SELECT 1', `query_id=${'x'.repeat(300)}`],
+  ])('a format or query id that no header can carry: %s %s', async (query, search) => {
+    const answer = await post(query, { search });
+    expect(answer.status).toBe(400);
+    expect(answer.text).toContain('(BAD_ARGUMENTS)');
+  });
+
   test('what is not supported says so', async () => {
     for (const search of ['session_id=x', 'decompress=1', 'compress=1', 'role=admin', 'profile=default']) {
       const answer = await post('SELECT 1', { search });
@@ -322,6 +406,10 @@ describe('errors', () => {
         })
       ).text,
     ).toContain('(UNKNOWN_COMPRESSION_METHOD)');
+    for (const name of ['constructor', 'toString', '__proto__']) {
+      const answer = await post('SELECT 1', { headers: { 'Content-Encoding': name } });
+      expect(answer.text, name).toContain('(UNKNOWN_COMPRESSION_METHOD)');
+    }
     expect(
       (
         await post('INSERT INTO immutable.t FORMAT TSV', {
@@ -728,6 +816,10 @@ describe('rights', () => {
     'SELECT 1 SETTINGS max_execution_time = 0',
     'SELECT 1 SETTINGS max_memory_usage = 0',
     'SELECT 1 SETTINGS readonly = 0',
+    'SELECT 1 SETTINGS readonly = DEFAULT',
+    'SELECT 1 SETTINGS max_execution_time = DEFAULT',
+    'SELECT 1 SETTINGS max_memory_usage = DEFAULT, max_threads = 1',
+    'SELECT * FROM (SELECT 1 SETTINGS max_threads = 1, max_memory_usage = DEFAULT)',
     "SELECT 1 SETTINGS dialect = 'kusto'",
   ])('the analyst may not: %s', async (query) => {
     await denied(server.analystUrl, query);
@@ -752,6 +844,82 @@ describe('rights', () => {
       (await post('SELECT 1', { url: server.analystUrl, search: 'max_execution_time=100000' })).status,
     ).not.toBe(200);
     expect(await value(analyst, "SELECT getSetting('max_execution_time')")).toBe(60);
+  });
+
+  test('of system, those without SOURCES read a short list of tables that tell of nobody', async () => {
+    await post('SELECT toUInt8({s:String})', { url: server.readerUrl, search: 'param_s=customer-secret' });
+    const names = await admin.query({
+      query: "SELECT name FROM system.tables WHERE database = 'system' ORDER BY name",
+      format: 'JSONCompactEachRow',
+    });
+    const readable: string[] = [];
+    for (const [name] of await names.json<[string]>()) {
+      for (const url of [server.analystUrl, server.readerUrl, server.writerUrl]) {
+        const answer = await post(`SELECT * FROM system.${name} LIMIT 1000`, { url });
+        expect(answer.text.includes('customer-secret'), name).toBe(false);
+        if (answer.status === 200) readable.push(name);
+        else expect(answer.text, name).toContain('(ACCESS_DENIED)');
+      }
+    }
+    expect([...new Set(readable)]).toEqual(SYSTEM_TABLES);
+  });
+
+  const SYSTEM_TABLES = [
+    'aggregate_function_combinators',
+    'build_options',
+    'codecs',
+    'collations',
+    'columns',
+    'data_type_families',
+    'database_engines',
+    'databases',
+    'formats',
+    'functions',
+    'keywords',
+    'merge_tree_settings',
+    'numbers',
+    'numbers_mt',
+    'one',
+    'settings',
+    'settings_changes',
+    'table_engines',
+    'table_functions',
+    'tables',
+    'time_zones',
+    'zeros',
+    'zeros_mt',
+  ];
+
+  test.each([
+    ['SELECT last_error_message FROM system.errors', ''],
+    ['SELECT last_error_message FROM `system`."errors"', ''],
+    ['SELECT last_error_message FROM `sys\\x74em`.errors', ''],
+    ['SELECT last_error_message FROM system . /* one */ errors', ''],
+    ['SELECT last_error_message FROM system.{t:Identifier}', 'param_t=errors'],
+    ['SELECT last_error_message FROM {d:Identifier}.errors', 'param_d=system'],
+    ['SELECT last_error_message FROM {d:Identifier}.{t:Identifier}', 'param_d=system&param_t=errors'],
+    ['SELECT last_error_message FROM {t:Identifier}', 'param_t=system.errors'],
+    ["SELECT '{d:Identifier}', last_error_message FROM system.errors", "param_d='"],
+    ['SELECT last_error_message FROM errors', 'database=system'],
+    ["SELECT last_error_message FROM merge('system', '^errors$')", ''],
+    ["SELECT last_error_message FROM merge('sys' || 'tem', '^errors$')", ''],
+    ["SELECT last_error_message FROM loop('system', 'errors')", ''],
+    ["SELECT last_error_message FROM cluster('default', 'system', 'errors')", ''],
+    ["SELECT last_error_message FROM remote('127.0.0.1', 'system.errors')", ''],
+    ["SELECT last_error_message FROM remote('127.0.0.1', system, errors)", ''],
+    ["SELECT last_error_message FROM remote('127.0.0.1', system.errors)", ''],
+    ['SELECT * FROM view(SELECT last_error_message FROM system.errors)', ''],
+    ["SELECT ('a', 1) IN (SELECT last_error_message, code FROM system.errors)", ''],
+    ["SELECT ('a', 1) IN system.errors", ''],
+    ['EXPLAIN SELECT * FROM system.errors', ''],
+    ['DESCRIBE TABLE system.errors', ''],
+    ['INSERT INTO immutable.t (b) SELECT last_error_message FROM system.errors', ''],
+  ])('no way around that: %s %s', async (query, search) => {
+    for (const url of [server.analystUrl, server.readerUrl, server.writerUrl]) {
+      const answer = await post(query, { url, search });
+      expect(answer.text, url).toContain('(ACCESS_DENIED)');
+      expect(answer.status, url).toBe(403);
+    }
   });
 
   test('GET never changes anything', async () => {

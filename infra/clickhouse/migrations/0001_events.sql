@@ -64,7 +64,9 @@ CREATE TABLE IF NOT EXISTS immutable.events
 
     -- The row at a position; and, from a few rows a part, the highest position of a partition.
     INDEX stream_seq_index stream_seq TYPE minmax GRANULARITY 1,
-    PROJECTION positions (SELECT partition, stream_epoch, max((stream_seq, stream_index)) GROUP BY partition, stream_epoch),
+    PROJECTION positions (
+        SELECT partition, stream_epoch, max((stream_seq, stream_index)), argMax(event_hash, (stream_seq, stream_index))
+        GROUP BY partition, stream_epoch),
 
     -- Both processes that believe they hold a partition compute the same rows; a row older than the
     -- deduplication window could land a second time, so none that old is let in.

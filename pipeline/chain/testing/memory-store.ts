@@ -107,7 +107,10 @@ export function memoryStore(): MemoryStore {
       performed('highestPosition', () => {
         const last = ofPartition(partition).at(-1);
         return {
-          highest: last === undefined ? undefined : { ...last.position, epoch: last.epoch },
+          highest:
+            last === undefined
+              ? undefined
+              : { ...last.position, epoch: last.epoch, eventHash: last.eventHash },
           clockMicros: store.clockMicros(),
         };
       }),
