@@ -5,7 +5,7 @@ import { readMessage, type StreamState, streamState } from '../../infra/nats/str
 import { streamEpoch } from '../../infra/nats/streams.ts';
 import { type DecodeContext, decodeMessage, type StreamMessage } from './decode.ts';
 import { refusedEvent } from './own-events.ts';
-import { BEFORE_ALL, type Position, positionText } from './position.ts';
+import { BEFORE_ALL, comparePositions, type Position, positionText } from './position.ts';
 import type { Published } from './published.ts';
 import type { Source } from './row.ts';
 import type { ChainStore, StoredRow } from './store.ts';
@@ -23,6 +23,8 @@ export interface AgreeOptions {
   partition: number;
   decode: Omit<DecodeContext, 'source'>;
   howFarPublished(): Promise<Published>;
+  /** What the purge was told to be stored, some time ago; `undefined` if it was told nothing. */
+  purgeableThrough(source: Source): Promise<Position | undefined>;
 }
 
 /**
@@ -100,8 +102,9 @@ function isSame(
 }
 
 /**
- * CHAINED has events that are not stored, and the messages they came from may be purged: ClickHouse was
- * restored from an older backup. To go on would give their `seq` to other events.
+ * Events are missing that were stored once, and the messages they came from may be purged: ClickHouse was
+ * restored from an older backup. To go on would give their `seq` to other events. CHAINED knows the newest of
+ * them for a week, the purge's floor for as long as there is one.
  */
 async function refuseMissingRows(
   options: AgreeOptions,
@@ -110,6 +113,12 @@ async function refuseMissingRows(
   after: Position,
 ): Promise<void> {
   if (state.firstSequence <= after.sequence + 1) return;
+  const purgeable = await options.purgeableThrough(source);
+  if (purgeable !== undefined && comparePositions(purgeable, after) > 0) {
+    throw mismatch(source, after, 'stored events are missing from ClickHouse, and purged from the stream', {
+      storedOnce: positionText(purgeable),
+    });
+  }
   const published = await options.howFarPublished();
   if (published.kind !== 'ahead') return;
   throw mismatch(source, after, 'published events are missing from ClickHouse, and purged from the stream', {

@@ -341,6 +341,16 @@ describe('a stream that does not belong to what is stored', () => {
     await expectStopped(1, /missing from ClickHouse/);
   });
 
+  it('stops the partition when CHAINED remembers nothing of them either, and only the purge was told', async () => {
+    await storeSome(3);
+    const epoch = await streamEpoch(stage.nc);
+    await stage.buckets.floors.put('stored.0', { epoch, handled: 3, stored: { sequence: 3, index: 0 } });
+    await stage.manager.streams.purge(STREAM_EVENTS, { seq: 4 });
+    await stage.manager.streams.purge(STREAM_CHAINED);
+    store = memoryStore();
+    await expectStopped(0, /missing from ClickHouse/);
+  });
+
   it('chains again what is missing as long as the stream has it, and publishes nothing twice', async () => {
     await storeSome(3);
     const older = memoryStore();

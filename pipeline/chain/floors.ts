@@ -4,8 +4,8 @@ import type { Source } from './row.ts';
 import type { ChainStore } from './store.ts';
 
 /**
- * How far a partition is done with, told to the purge. Not book-keeping: nothing but the purge reads it,
- * and it holds only while ClickHouse has the position it was made with.
+ * How far a partition is done with, told to the purge. Not book-keeping: it holds only while ClickHouse has
+ * the position it was made with, and where a partition goes on is never read from it.
  */
 interface FloorRecord {
   epoch: string;
@@ -64,6 +64,15 @@ export async function storedFloor(
   const holdsIt =
     record.stored.sequence === 0 || (highest !== undefined && comparePositions(highest, record.stored) >= 0);
   return holdsIt ? record.handled : 0;
+}
+
+/** The highest stored position of a partition when its floor was written; `undefined` if there is no floor. */
+export async function storedWhenFloorWasWritten(
+  bucket: Pick<Bucket, 'get'>,
+  source: Source,
+): Promise<Position | undefined> {
+  const record = readRecord((await bucket.get(floorKey(source.partition)))?.value);
+  return record?.epoch === source.epoch ? record.stored : undefined;
 }
 
 function readRecord(value: unknown): FloorRecord | undefined {

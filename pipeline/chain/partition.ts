@@ -34,6 +34,8 @@ export interface PartitionContext {
   timing: ChainTiming;
   /** Why ClickHouse refused the events at these positions; kept from one start of the partition to the next. */
   refusals: Map<string, string>;
+  /** What the purge was told to be stored, some time ago; `undefined` if it was told nothing. */
+  purgeableThrough(source: Source): Promise<Position | undefined>;
   /** Stream and store were found to belong together. */
   onAgreed(start: Start): Promise<void>;
   /** Something went to the quarantine. */
@@ -89,6 +91,7 @@ function agreeOnStart(context: PartitionContext): Promise<Start> {
     store,
     partition,
     decode,
+    purgeableThrough: context.purgeableThrough,
     howFarPublished: () => howFarPublished(nc, store, partition, decode.crc32, Date.now() * 1000),
   });
 }

@@ -4,6 +4,7 @@ import { crc32, nativeHasher } from '../../infra/hash.ts';
 import { ALARM_KEYS, clearAlarm, raiseAlarm } from './alarms.ts';
 import { clickHouseStore } from './clickhouse-store.ts';
 import type { ReadMessage } from './decode.ts';
+import { storedWhenFloorWasWritten } from './floors.ts';
 import { holdPartition, type PartitionState } from './holder.ts';
 import { keepHouse } from './housekeeping.ts';
 import type { PartitionMetrics } from './metrics.ts';
@@ -96,6 +97,7 @@ function partitionContext(stage: Stage, partition: number, metrics: PartitionMet
     metrics,
     timing,
     refusals: new Map(),
+    purgeableThrough: (source) => storedWhenFloorWasWritten(buckets.floors, source),
     onAgreed: async () => {
       await clearAlarm(buckets.alarms, ALARM_KEYS.partitionStopped(partition));
       stage.states.set(partition, 'working');
