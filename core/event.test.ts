@@ -114,7 +114,8 @@ describe.each(STRING_FIELDS)('$name', (field) => {
 
   if (!field.required) {
     test('counts as absent when null or empty', () => {
-      for (const value of [null, '', undefined]) expect(accept({ [name]: value }).event[name]).toBeUndefined();
+      for (const value of [null, '', undefined])
+        expect(accept({ [name]: value }).event[name]).toBeUndefined();
     });
   }
 });

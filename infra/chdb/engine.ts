@@ -59,7 +59,7 @@ export async function openEngine(directory: string): Promise<Engine> {
   const version = control.query('SELECT version()', 'TSV').trim();
   const pipes = createPipes(
     scratch,
-    USERS.reduce((sum, { running }) => sum + running, 0),
+    USERS.reduce((sum, { running }) => sum + running, SELF_CHECK_PIPES),
   );
   const sessions = createSessions(connect);
   const formatted = new Map<string, string>();
@@ -158,6 +158,9 @@ function withoutFile(error: unknown, file: string): unknown {
     .replaceAll(file, 'the request');
   return new Error(told, { cause: error });
 }
+
+/** The server's own `SELECT 1` waits for nobody. */
+const SELF_CHECK_PIPES = 1;
 
 /** Statements whose formatting is remembered; services ask the same few again and again. */
 const FORMATTED_KEPT = 1000;

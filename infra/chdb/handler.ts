@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { readBody, saveBody } from './body.ts';
 import type { Engine, EngineSession } from './engine.ts';
 import { ClickHouseException } from './exception.ts';
@@ -10,17 +11,29 @@ import type { Answer } from './response.ts';
 import { createRunning } from './running.ts';
 import { createSlots, type Slots } from './slots.ts';
 import { checkParameters, parseStatement, type Statement, splitQuery } from './statement.ts';
-import { authenticate, checkAllowed, type Passwords, USERS, type User, WITHOUT_EFFECT } from './users.ts';
+import {
+  ANALYST,
+  authenticate,
+  checkAllowed,
+  type Passwords,
+  USERS,
+  type User,
+  WITHOUT_EFFECT,
+} from './users.ts';
 
 /** Answers queries. */
 export interface Handler {
   handle(request: IncomingMessage, answer: Answer): Promise<void>;
+  /** Answers a query of its own, on the way that queries of clients go, but for their waiting line. Rejects if that fails. */
+  check(): Promise<void>;
   /** Takes no more queries, lets those that run finish for `ms`, then cancels them. */
   drain(ms: number): Promise<void>;
 }
 
 const DEFAULT_FORMAT = 'TabSeparated';
 const EMPTY = Buffer.alloc(0);
+/** As the user with the fewest rights. */
+const SELF_CHECK = { user: ANALYST, database: undefined, settings: {}, parameters: {}, readOnly: true };
 
 /** A query as it came in. The data of an INSERT are still on their way. */
 interface Received {
@@ -170,8 +183,24 @@ export function createHandler(
     return engine.open({ ...asked, user, tag: tagOf(queryId) });
   }
 
+  async function check(): Promise<void> {
+    const query = { sql: engine.format('SELECT 1'), format: DEFAULT_FORMAT, settingsAfterFormat: '' };
+    const session = engine.open({ ...SELF_CHECK, tag: tagOf('self-check') });
+    let spoilt = true;
+    try {
+      const { output, done } = session.rows(query);
+      const answer = await text(output);
+      await done;
+      if (answer !== '1\n') throw new Error(`SELECT 1 answered ${JSON.stringify(answer)}`);
+      spoilt = false;
+    } finally {
+      session.close({ spoilt });
+    }
+  }
+
   return {
     handle,
+    check,
     drain: (ms) => {
       draining = true;
       return running.drain(ms);

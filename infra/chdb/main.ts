@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { ImmutableError } from '../../core/errors.ts';
 import { createLifecycle, untilAskedToStop } from '../lifecycle.ts';
-import { createLogger } from '../log.ts';
+import { createLogger, type Logger } from '../log.ts';
+import { watchItself } from './self-check.ts';
 import { startChdbServer } from './server.ts';
 import { CHDB_ENVIRONMENT } from './spec.ts';
 import { readPasswords } from './users.ts';
@@ -14,7 +15,9 @@ const environment = z.object({
   IMMUTABLE_LOG_LEVEL: z.string().default('info'),
 });
 
-/** The `chdb` role: serves until it is asked to stop. */
+const SELF_CHECK = { everyMs: 5_000, timeoutMs: 30_000, failures: 4 };
+
+/** The `chdb` role: serves until it is asked to stop, or can no longer. */
 export async function runChdb(env: NodeJS.ProcessEnv = process.env): Promise<void> {
   const parsed = environment.safeParse(env);
   if (!parsed.success) {
@@ -32,7 +35,20 @@ export async function runChdb(env: NodeJS.ProcessEnv = process.env): Promise<voi
     log,
   });
   lifecycle.onStop('clickhouse', () => server.close());
+  const stopWatching = watchItself({
+    ...SELF_CHECK,
+    check: server.check,
+    failed: (error) => end(log, error),
+  });
+  lifecycle.onStop('self-check', stopWatching);
   log.info({ reason: await untilAskedToStop() }, 'stopping');
   await lifecycle.stop();
   if (process.connected) process.disconnect(); // Its supervisor's channel would keep the process alive.
+}
+
+/** For the supervisor to start another. By a signal, since the engine's own end may hang; its data bear that. */
+function end(log: Logger, error: unknown): void {
+  const text = `queries have not been answered ${SELF_CHECK.failures} times in a row; ending, to be started again`;
+  log.fatal({ err: error }, text);
+  process.kill(process.pid, 'SIGKILL');
 }

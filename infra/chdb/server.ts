@@ -22,6 +22,8 @@ export interface ChdbServerOptions {
 
 export interface ChdbServer {
   readonly port: number;
+  /** Rejects if queries cannot be answered. */
+  check(): Promise<void>;
   /** Takes no more requests, lets those that run finish for `drainMs`, cancels the rest, closes the data. */
   close(drainMs?: number): Promise<void>;
 }
@@ -65,6 +67,7 @@ export async function startChdbServer(options: ChdbServerOptions): Promise<ChdbS
   options.log.info({ port, path: options.path, version: engine.version }, 'embedded ClickHouse serves');
   return {
     port,
+    check: handler.check,
     close: async (drainMs = DEFAULT_DRAIN_MS) => {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { ChildSpec } from '../process/spec.ts';
-import { USERS } from './users.ts';
+import { readPasswords, USERS } from './users.ts';
 
 /** How `chdbSpec` tells the process what to serve. */
 export const CHDB_ENVIRONMENT = {
@@ -37,13 +37,20 @@ export function chdbSpec(options: {
       [CHDB_ENVIRONMENT.port]: String(options.port),
       [CHDB_ENVIRONMENT.passwordsFile]: options.passwordsFile,
     },
-    ready: () => answersPing(`http://${host}:${options.port}/ping`),
+    ready: () => answersQueries(`http://${host}:${options.port}/`, options.passwordsFile),
     readyTimeoutMs: 60_000,
     stopTimeoutMs: 9_000,
   };
 }
 
-async function answersPing(url: string): Promise<boolean> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
-  return response.ok;
+/** Not `/ping`, which says only that something listens. */
+async function answersQueries(url: string, passwordsFile: string): Promise<boolean> {
+  const { reader = '' } = readPasswords(passwordsFile);
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'X-ClickHouse-User': 'reader', 'X-ClickHouse-Key': reader },
+    body: 'SELECT 1',
+    signal: AbortSignal.timeout(2_000),
+  });
+  return (await response.text()) === '1\n' && response.ok;
 }

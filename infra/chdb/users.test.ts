@@ -43,6 +43,27 @@ test('a parameter cannot name what the statement may not', () => {
   expect(check('analyst', 'SELECT * FROM {t:Identifier}', { t: 'system.`processes`' })).toThrow();
 });
 
+test.each([
+  'SELECT * FROM system.errors',
+  'SELECT * FROM `system`."Errors"',
+  'SELECT system.errors.name FROM x',
+  'SELECT * FROM `system.errors`',
+  'SELECT * FROM system.{t:Identifier}',
+  "SELECT * FROM merge('x', 'y')",
+])('nobody but the admin reads: %s', (sql) => {
+  for (const name of ['analyst', 'reader', 'writer'])
+    expect(check(name, sql, { t: 'errors' }), name).toThrow('Not enough privileges');
+  expect(check('admin', sql)).not.toThrow();
+});
+
+test.each([
+  'SELECT * FROM system.tables',
+  'SELECT * FROM system.{t:Identifier}',
+  "SELECT system, merge, a.system.errors FROM x WHERE b = 'system.errors'",
+])('everybody reads: %s', (sql) => {
+  expect(check('analyst', sql, { t: 'one', other: 'system.errors' })).not.toThrow();
+});
+
 test('passwords', () => {
   const passwords = { admin: 'a', writer: 'w', reader: 'r', analyst: 'n' };
   expect(authenticate({ user: 'writer', password: 'w' }, passwords).name).toBe('writer');

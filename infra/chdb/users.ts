@@ -24,6 +24,16 @@ const MIB = 1024 * 1024;
 /** Two of them at once leave room for what the service itself asks. */
 const ANALYST_MEMORY_BYTES = Math.min(2048 * MIB, Math.floor(totalmem() / 8));
 
+export const ANALYST: User = {
+  name: 'analyst',
+  grants: ['GRANT SELECT ON immutable.audit_events'],
+  readOnly: true,
+  profile: 'analyst',
+  settings: { max_execution_time: 60, max_memory_usage: ANALYST_MEMORY_BYTES },
+  running: 2,
+  waiting: 16,
+};
+
 /**
  * Nobody holds a right to files, URLs or other servers (SOURCES). The writer adds and reads; that it can
  * neither alter nor delete is what "append-only" rests on.
@@ -60,15 +70,7 @@ export const USERS: readonly User[] = [
     running: 6,
     waiting: 256,
   },
-  {
-    name: 'analyst',
-    grants: ['GRANT SELECT ON immutable.audit_events'],
-    readOnly: true,
-    profile: 'analyst',
-    settings: { max_execution_time: 60, max_memory_usage: ANALYST_MEMORY_BYTES },
-    running: 2,
-    waiting: 16,
-  },
+  ANALYST,
 ];
 
 /** The engine's users.xml: our users as roles of its only user, and settings that nobody may change. */

@@ -846,7 +846,7 @@ describe('rights', () => {
     expect(await value(analyst, "SELECT getSetting('max_execution_time')")).toBe(60);
   });
 
-  test('of system, those without SOURCES read a short list of tables that tell of nobody', async () => {
+  test('of system, nobody but the admin reads more than a short list of tables', async () => {
     await post('SELECT toUInt8({s:String})', { url: server.readerUrl, search: 'param_s=customer-secret' });
     const names = await admin.query({
       query: "SELECT name FROM system.tables WHERE database = 'system' ORDER BY name",
