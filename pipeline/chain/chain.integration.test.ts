@@ -85,6 +85,21 @@ describe('the chain stage', () => {
     await expectWhole();
   });
 
+  it('holds many partitions in one process, or waits for them', async () => {
+    const warnings: string[] = [];
+    const onWarning = ({ message }: Error) => warnings.push(message);
+    process.on('warning', onWarning);
+    const chain = stage.start(store, { partitions: 32 });
+    await eventually(
+      () => [...chain.states().values()],
+      (states) => states.length === 32 && states.every((state) => state === 'working'),
+    );
+    stage.start(store, { partitions: 32, instance: 'another process' });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    process.off('warning', onWarning);
+    expect(warnings).toEqual([]);
+  });
+
   it('goes on where it stopped', async () => {
     await stage.publish(A, [sampleEvent(A), sampleEvent(A)]);
     const chain = stage.start(store);

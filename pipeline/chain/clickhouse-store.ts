@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { ClickHouseError } from '@clickhouse/client';
+import { ClickHouseError, type ClickHouseSettings } from '@clickhouse/client';
 import type { Head } from '../../core/chain.ts';
 import { formatTimestamp, type Micros } from '../../core/time.ts';
 import type { ClickHouseClient } from '../../infra/clickhouse/client.ts';
@@ -114,7 +114,9 @@ function headsOfMany(workspaces: readonly string[]): string {
 }
 
 /** They stand in the query, since parameters travel in the address; ClickHouse takes 256 KiB of it. */
-const IDS_PER_QUERY = 3_500;
+const IDS_PER_QUERY = 4_000;
+/** With more ids than this nearly every granule has a false positive in the index: reading all of them is faster. */
+const IDS_WORTH_AN_INDEX = 30;
 
 async function knownIds(
   client: ClickHouseClient,
@@ -126,16 +128,22 @@ async function knownIds(
   const found = new Set<string>();
   for (let from = 0; from < wanted.length; from += IDS_PER_QUERY) {
     const some = wanted.slice(from, from + IDS_PER_QUERY);
-    const workspaces = new Set(some.map(({ workspaceId }) => quoted(workspaceId)));
+    const workspaces = new Set(some.map(({ workspaceId }) => workspaceId));
     const rows = await select<{ id: string }>(
       client,
-      `SELECT id FROM ${TABLES.events} WHERE workspace_id IN (${[...workspaces].join()})
-         AND id IN (${some.map(({ id }) => quoted(id)).join()}) AND ${AT_OR_BEFORE}`,
+      `SELECT id FROM ${TABLES.events} WHERE workspace_id IN ${listed([...workspaces])}
+         AND id IN ${listed(some.map(({ id }) => id))} AND ${AT_OR_BEFORE}`,
       { partition, ...atOrBefore },
+      { use_skip_indexes: some.length <= IDS_WORTH_AN_INDEX ? 1 : 0 },
     );
     for (const row of rows) found.add(row.id);
   }
   return found;
+}
+
+/** One text that ClickHouse splits: it takes twice as long to parse as many. */
+function listed(texts: readonly string[]): string {
+  return `splitByChar(',', ${quoted(texts.join())})`;
 }
 
 function quoted(text: string): string {
@@ -326,10 +334,12 @@ async function select<T>(
   client: ClickHouseClient,
   query: string,
   parameters: Record<string, unknown>,
+  settings: ClickHouseSettings = {},
 ): Promise<T[]> {
   const answer = await client.query({
     query,
     query_params: parameters,
+    clickhouse_settings: settings,
     format: 'JSONEachRow',
   });
   return await answer.json<T>();

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { partitionOf } from '../../control/partition.ts';
 import type { ClickHouseClient } from '../../infra/clickhouse/client.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
@@ -42,6 +43,8 @@ export function startChain({ clickhouse, ...options }: ChainOptions): Chain {
  */
 export function startStage(options: StageOptions): Chain {
   const stopping = new AbortController();
+  // Every partition waits for it; Node would take more than ten listeners for a leak.
+  setMaxListeners(0, stopping.signal);
   const stage = createStage(options);
   const work = [keepHouse(stage, stopping.signal)];
   for (let partition = 0; partition < options.partitions; partition++) {
