@@ -18,6 +18,7 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
+          sequence: { groupOrder: 1 },
           include: integration,
           exclude: ignored,
           testTimeout: 60_000,
@@ -28,6 +29,7 @@ export default defineConfig({
       {
         test: {
           name: 'fault',
+          sequence: { groupOrder: 2 },
           include: fault,
           exclude: ignored,
           testTimeout: 600_000,
@@ -38,6 +40,7 @@ export default defineConfig({
       {
         test: {
           name: 'browser',
+          sequence: { groupOrder: 3 },
           include: ['core/**/*.test.ts'],
           exclude: ignored,
           browser: {

@@ -56,6 +56,9 @@ export async function findNatsServer(
  * it is synced to disk. Writes its configuration (mode 0600, since it holds the password) into `storeDir`.
  * `storeLimitBytes` is what all streams together may reserve on disk.
  */
+/** Beside everything else on a small machine: its collector works harder before it takes more than this. */
+const GOMEMLIMIT = '512MiB';
+
 export function natsServerSpec(options: {
   bin: string;
   storeDir: string;
@@ -72,6 +75,7 @@ export function natsServerSpec(options: {
     name: 'nats',
     command: options.bin,
     args: ['-c', configFile],
+    env: { GOMEMLIMIT },
     ready: () => answersHealthy(options.monitorPort),
     readyTimeoutMs: 30_000,
     stopTimeoutMs: 8_000,

@@ -10,7 +10,7 @@ const MAX_BACKLOG_EVENTS = 150_000;
 const DRAIN_TIMEOUT_MS = 120_000;
 
 export const BATCH_SIZE = 100;
-export const BATCH_CONNECTIONS = 16;
+export const BATCH_CONNECTIONS = 32;
 
 /** A load held in balance: as much is stored as is sent. */
 export interface Throughput {
