@@ -101,7 +101,8 @@ describe('keys', () => {
     const revoked = await revokeKey(buckets.keys, made[3]!.key.id);
     expect(await revokeKey(buckets.keys, made[3]!.key.id)).toEqual(revoked);
     const listed = await listKeys(buckets.keys, WORKSPACE);
-    expect(listed.map((key) => key.label)).toEqual(made.map(({ key }) => key.label));
+    expect(listed.map((key) => key.label).sort()).toEqual(made.map(({ key }) => key.label).sort());
+    expect(listed.map((key) => key.created_at)).toEqual(made.map(({ key }) => key.created_at));
     expect(listed.filter((key) => key.revoked_at !== null)).toEqual([revoked]);
     expect(await listKeys(buckets.keys, newWorkspaceId())).toEqual([]);
     await expect(revokeKey(buckets.keys, 'key_ffffffffffffffff')).rejects.toMatchObject({

@@ -4,7 +4,7 @@ import { ImmutableError } from '../core/errors.ts';
 import { formatTimestamp, parseTimestamp } from '../core/time.ts';
 import type { Logger } from '../infra/log.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
-import { type Clock, recordReader, timestamp } from './record.ts';
+import { byCreation, type Clock, recordReader, timestamp } from './record.ts';
 
 /** What a key may do. `operator` belongs to the installation and reaches no workspace; the others belong to one. */
 export const SCOPES = ['ingest', 'read', 'manage', 'operator'] as const;
@@ -92,7 +92,7 @@ export async function listKeys(bucket: Bucket, workspaceId?: string): Promise<Ke
   return (await allKeys(bucket))
     .map(({ key }) => key)
     .filter((key) => workspaceId === undefined || key.workspace_id === workspaceId)
-    .sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
+    .sort(byCreation);
 }
 
 /**

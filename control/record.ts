@@ -27,3 +27,12 @@ export function recordReader<T>(kind: string, schema: z.ZodType<T>): (value: unk
     );
   };
 }
+
+/** Oldest first; the same order every time among those of one millisecond. */
+export function byCreation(
+  a: { created_at: string; id: string },
+  b: { created_at: string; id: string },
+): number {
+  if (a.created_at !== b.created_at) return a.created_at < b.created_at ? -1 : 1;
+  return a.id < b.id ? -1 : 1;
+}

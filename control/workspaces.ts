@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { ImmutableError } from '../core/errors.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
-import { type Clock, recordReader, timestamp } from './record.ts';
+import { byCreation, type Clock, recordReader, timestamp } from './record.ts';
 
 const schema = z.looseObject({
   id: z.string().regex(/^ws_[0-9a-f]{16}$/),
@@ -74,9 +74,7 @@ export async function getWorkspace(bucket: Bucket, id: string): Promise<Workspac
 export async function listWorkspaces(bucket: Bucket): Promise<Workspace[]> {
   const ids = await bucket.keys();
   const found = await Promise.all(ids.map((id) => getWorkspace(bucket, id)));
-  return found
-    .filter((workspace) => workspace !== undefined)
-    .sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
+  return found.filter((workspace) => workspace !== undefined).sort(byCreation);
 }
 
 /** Every workspace, kept current in memory. */
