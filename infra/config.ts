@@ -50,7 +50,6 @@ const settings = z.object({
   /** Used by `immutable migrate` and at start, when it differs from the services' own user. */
   IMMUTABLE_CLICKHOUSE_ADMIN_URL: z.url().optional(),
   IMMUTABLE_CLICKHOUSE_PORT: port.default(8123),
-  IMMUTABLE_OBJECT_STORE_URL: z.url().optional(),
   IMMUTABLE_GEOIP_CITY_V4: z.string().min(1).optional(),
   IMMUTABLE_GEOIP_CITY_V6: z.string().min(1).optional(),
   IMMUTABLE_TRUSTED_PROXIES: cidrList.default([]),
@@ -60,8 +59,11 @@ const settings = z.object({
     .string()
     .regex(/^[0-9a-f]{64}$/i, 'must be 32 bytes as 64 hexadecimal characters')
     .optional(),
-  /** Decided at the first start; later starts may leave it out, and are refused if it differs. */
-  IMMUTABLE_PARTITIONS: z.coerce.number().int().min(1).max(1024).optional(),
+  /**
+   * Decided at the first start; later starts may leave it out, and are refused if it differs. No more than 32:
+   * ClickHouse remembers 100,000 tokens, and ten inserts a second and partition must stay within for 5 minutes.
+   */
+  IMMUTABLE_PARTITIONS: z.coerce.number().int().min(1).max(32).optional(),
   /** What all streams together may reserve on NATS's disks. Else: from the free space, or the account's limit. */
   IMMUTABLE_STREAM_LIMIT_GIB: z.coerce.number().int().min(1).optional(),
   IMMUTABLE_HTTP: z.enum(['uws', 'node']).default('uws'),

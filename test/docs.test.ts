@@ -1,0 +1,48 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const PAGES = ['README.md', 'CONTRIBUTING.md', ...pagesIn('docs'), ...pagesIn('docs/decisions')];
+
+function pagesIn(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(folder, name));
+}
+
+function namesIn(text: string, pattern: RegExp): string[] {
+  return [...new Set([...text.matchAll(pattern)].map((match) => match[1] ?? ''))];
+}
+
+describe.each(PAGES)('%s', (page) => {
+  const text = readFileSync(page, 'utf8');
+
+  it('links to what is there', () => {
+    const targets = namesIn(text, /\]\(([^)#]+)(?:#[^)]*)?\)/g).filter((target) => !/^\w+:/.test(target));
+    expect(targets.filter((target) => !existsSync(join(dirname(page), target)))).toEqual([]);
+  });
+
+  it('names npm scripts that there are', () => {
+    const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'));
+    expect(namesIn(text, /npm run ([\w:]+)/g).filter((name) => !(name in scripts))).toEqual([]);
+  });
+
+  it('names commands of the command line that there are', () => {
+    const commands = namesIn(readFileSync('cli/main.ts', 'utf8'), /(?:\.command\(|\[)'(\w+)/g);
+    expect(namesIn(text, /npx immutable (\w+)/g).filter((name) => !commands.includes(name))).toEqual([]);
+  });
+});
+
+describe('docs/operations.md', () => {
+  it('has every setting', () => {
+    const text = readFileSync('docs/operations.md', 'utf8');
+    const known = namesIn(readFileSync('infra/config.ts', 'utf8'), /^ {2}(IMMUTABLE_\w+):/gm);
+    expect(known.length).toBeGreaterThan(20);
+    expect(known.filter((name) => !isNamed(text, name))).toEqual([]);
+  });
+});
+
+/** A row may name a family: `IMMUTABLE_GEOIP_CITY_V4`, `_V6`. */
+function isNamed(text: string, name: string): boolean {
+  return text.includes(name) || text.includes(`\`${name.slice(name.lastIndexOf('_'))}\``);
+}
