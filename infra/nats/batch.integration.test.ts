@@ -163,6 +163,8 @@ describe('an atomic batch', () => {
     const connection = await connectNats({ url: alone.url, name: 'alone', log });
     await ensureStreams(connection, { replicas: 1, storeLimitBytes: 100 * MIB });
     process.kill(alone.pid, 'SIGSTOP');
+    // A thread that is running on another core may answer once more before the signal reaches it.
+    await new Promise((resolve) => setTimeout(resolve, 100));
     const startedAt = performance.now();
     const outcome = publishBatch(connection, batchOf(2), 30_000);
     setTimeout(() => void alone.kill9(), 100);
