@@ -1,5 +1,5 @@
 import { errors, headers, type Msg, type MsgHdrs, type NatsConnection, nuid } from '@nats-io/transport-node';
-import { connectedWithin, connectionState } from './connect.ts';
+import { connectedWithin } from './connect.ts';
 import { HEADERS } from './names.ts';
 
 /** A short interruption is waited out; it also keeps a caller who repeats at once from spinning. */
@@ -53,8 +53,8 @@ export async function publishBatch(
   if (last === undefined) throw new RangeError('a batch has at least one message');
   try {
     const lastHeaders = mayGoAlone(messages) ? messageHeaders(last) : sendAllButLast(nc, messages, last);
-    const reply = nc.request(last.subject, last.payload, { headers: lastHeaders, timeout: timeoutMs });
-    return outcomeOf(await answerWhileConnected(nc, reply), messages.length);
+    const reply = await nc.request(last.subject, last.payload, { headers: lastHeaders, timeout: timeoutMs });
+    return outcomeOf(reply, messages.length);
   } catch (error) {
     return withoutAnswer(error);
   }
@@ -107,20 +107,6 @@ function messageHeaders(message: BatchMessage): MsgHdrs {
     result.set(HEADERS.expectedLastSubjectSequence, String(message.expectLastSubjectSequence));
   }
   return result;
-}
-
-/** The client lets a request run into its timeout when the connection goes; there is no need to wait. */
-async function answerWhileConnected(nc: NatsConnection, reply: Promise<Msg>): Promise<Msg> {
-  let unsubscribe = () => {};
-  const lost = new Promise<never>((_, reject) => {
-    unsubscribe = connectionState(nc).onLost(() => reject(new Error('connection lost')));
-  });
-  try {
-    return await Promise.race([reply, lost]);
-  } finally {
-    unsubscribe();
-    reply.catch(() => {});
-  }
 }
 
 /** Error codes of the JetStream API, by what they mean for the caller. */

@@ -7,6 +7,7 @@ export type { NatsConnection } from '@nats-io/transport-node';
 /** How long the first connection is tried before the process says so and ends. */
 const FIRST_CONNECT_MS = 20_000;
 const RETRY_MS = 250;
+const REQUEST_TIMEOUT_MS = 5_000;
 
 /**
  * Connects to one NATS server, or to a cluster of which `url` names some members, separated by commas
@@ -22,7 +23,7 @@ export async function connectNats(options: {
 }): Promise<NatsConnection> {
   const settings = connectionOptions(options.url, options.name);
   const deadline = performance.now() + (options.firstConnectMs ?? FIRST_CONNECT_MS);
-  const nc = await connectBefore(deadline, settings, options);
+  const nc = tieRequestsToConnection(await connectBefore(deadline, settings, options));
   void reportStatus(nc, options.log);
   return nc;
 }
@@ -98,7 +99,7 @@ export function connectionOptions(url: string, name: string): ConnectionOptions 
     reconnectJitterTLS: 250,
     // A server that restarts may refuse for a moment, while its configuration is being replaced.
     ignoreAuthErrorAbort: true,
-    timeout: 5_000,
+    timeout: REQUEST_TIMEOUT_MS,
     // A peer that vanished without a word is noticed within 20 s rather than minutes.
     pingInterval: 10_000,
     maxPingOut: 2,
@@ -129,9 +130,11 @@ function shown(settings: ConnectionOptions): string {
   return [settings.servers].flat().join(', ');
 }
 
-/** Whether a connection is up, and a word when it goes down: the client's requests only time out. */
+/** Whether a connection is up, and a word when it goes down or comes back. */
 export interface ConnectionState {
   connected(): boolean;
+  /** How often it was lost: has it been up all the time since a number was asked for? */
+  losses(): number;
   /** Calls `listener` at the next loss (and at close); returns how to unsubscribe. */
   onLost(listener: () => void): () => void;
   onRestored(listener: () => void): () => void;
@@ -164,14 +167,49 @@ export async function connectedWithin(nc: NatsConnection, timeoutMs: number): Pr
   return state.connected();
 }
 
+/**
+ * The client drops what is sent while the connection is down, and lets a request that was lost with it run
+ * into its timeout, and with it whoever waits: JetStream's own interface is made of requests. Here a request
+ * waits for the connection, and ends with it.
+ */
+function tieRequestsToConnection(nc: NatsConnection): NatsConnection {
+  const request = nc.request.bind(nc);
+  nc.request = async (subject, payload, options) => {
+    const startedMs = performance.now();
+    const timeout = options?.timeout ?? REQUEST_TIMEOUT_MS;
+    if (!connectionState(nc).connected() && !nc.isClosed()) await connectedWithin(nc, timeout);
+    const remaining = Math.max(1, timeout - (performance.now() - startedMs));
+    const reply = request(subject, payload, { ...options, timeout: remaining });
+    // One that is closed says so itself.
+    return nc.isClosed() ? reply : untilLost(nc, reply);
+  };
+  return nc;
+}
+
+/** Rejects with `unavailable` when the connection is lost before `answer` is there, or is down already. */
+export function untilLost<T>(nc: NatsConnection, answer: Promise<T>): Promise<T> {
+  const state = connectionState(nc);
+  return new Promise<T>((resolve, reject) => {
+    const unsubscribe = state.onLost(lose);
+    function lose(): void {
+      unsubscribe();
+      reject(new ImmutableError('unavailable', 'The connection to NATS was lost.'));
+    }
+    answer.then(resolve, reject).finally(unsubscribe);
+    if (!state.connected()) lose();
+  });
+}
+
 function followState(nc: NatsConnection): ConnectionState {
   const lost = new Set<() => void>();
   const restored = new Set<() => void>();
   let up = !nc.isClosed();
+  let losses = 0;
   void (async () => {
     for await (const status of nc.status()) {
       if (status.type === 'disconnect' || status.type === 'close') {
         up = false;
+        losses += 1;
         for (const listener of [...lost]) listener();
       } else if (status.type === 'reconnect') {
         up = true;
@@ -181,6 +219,7 @@ function followState(nc: NatsConnection): ConnectionState {
   })();
   return {
     connected: () => up && !nc.isClosed(),
+    losses: () => losses,
     onLost: (listener) => subscribe(lost, listener),
     onRestored: (listener) => subscribe(restored, listener),
   };

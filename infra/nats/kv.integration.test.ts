@@ -93,6 +93,26 @@ describe('a bucket', () => {
     await stop();
   });
 
+  it('keeps what is put at the very moment a watch has told all that was there', async () => {
+    const busy = await openBucket(nc, 'alarms');
+    let number = 0;
+    let writing = true;
+    const writer = (async () => {
+      for (; writing; number++) await busy.put(`key_${number}`, number);
+    })();
+    for (let round = 0; round < 40; round++) {
+      const seen = new Map<string, unknown>();
+      const stop = await busy.watch(record(seen));
+      const written = number;
+      await vi.waitFor(() => expect(seen.size).toBeGreaterThan(written));
+      const missing = [...Array(written).keys()].filter((n) => !seen.has(`key_${n}`));
+      expect(missing).toEqual([]);
+      await stop();
+    }
+    writing = false;
+    await writer;
+  });
+
   it('tells a watcher what changed while the server was away', async () => {
     await bucket.put('kept', 1);
     await bucket.put('removed', 1);

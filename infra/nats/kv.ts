@@ -2,7 +2,7 @@ import { DeliverPolicy, JetStreamApiError, jetstream } from '@nats-io/jetstream'
 import { type KV, type KvEntry, Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { ImmutableError } from '../../core/errors.ts';
-import { connectionState } from './connect.ts';
+import { connectionState, untilLost } from './connect.ts';
 import { type BucketName, bucketStream, bucketSubject } from './names.ts';
 
 export interface Entry {
@@ -109,11 +109,18 @@ async function watchBucket(nc: NatsConnection, bucket: BucketName, onChange: OnC
   async function pass(number: number): Promise<void> {
     await stopPass();
     if (number !== latest) return;
-    const started = await startPass(nc, bucket, tell);
+    const started = await startPass(nc, bucket, {
+      change: (key, entry) => {
+        if (number === latest) tell(key, entry);
+      },
+      allTold: (present) => {
+        if (number !== latest) return;
+        for (const key of [...known]) if (!present.has(key)) tell(key, undefined);
+      },
+    });
     if (number !== latest) return await started.stop();
     stopPass = started.stop;
-    const present = await started.completed;
-    for (const key of [...known]) if (!present.has(key)) tell(key, undefined);
+    await untilLost(nc, started.completed);
   }
 
   async function passAgain(number: number): Promise<void> {
@@ -139,12 +146,18 @@ async function watchBucket(nc: NatsConnection, bucket: BucketName, onChange: OnC
 }
 
 interface Pass {
-  /** The keys present at its start, once all were told. Rejects when the connection goes before that. */
-  completed: Promise<Set<string>>;
+  /** Resolves once all present values were told; never, when the connection goes before that. */
+  completed: Promise<void>;
   stop: Stop;
 }
 
-async function startPass(nc: NatsConnection, bucket: BucketName, tell: OnChange): Promise<Pass> {
+interface PassListener {
+  change: OnChange;
+  /** Called with the keys present at the start, before anything is told that changed after it. */
+  allTold(present: ReadonlySet<string>): void;
+}
+
+async function startPass(nc: NatsConnection, bucket: BucketName, listener: PassListener): Promise<Pass> {
   const prefix = bucketSubject(bucket, '');
   const options = {
     deliver_policy: DeliverPolicy.LastPerSubject,
@@ -154,16 +167,23 @@ async function startPass(nc: NatsConnection, bucket: BucketName, tell: OnChange)
   };
   const consumer = await jetstream(nc).consumers.getPushConsumer(bucketStream(bucket), options);
   const present = new Set<string>();
-  const { completed, complete } = completion(nc, present);
   let remaining = (await consumer.info(true)).num_pending;
-  let stopped = false;
+  let complete = () => {};
+  const completed = new Promise<void>((resolve) => {
+    complete = () => {
+      listener.allTold(present);
+      resolve();
+    };
+  });
   const messages = await consumer.consume({
     callback: (message) => {
-      if (stopped) return;
       const key = message.subject.slice(prefix.length);
       const deleted = message.headers?.has(KV_OPERATION) ?? false;
       if (remaining > 0 && !deleted) present.add(key);
-      tell(key, deleted ? undefined : { key, value: parseJson(message.data), revision: message.seq });
+      listener.change(
+        key,
+        deleted ? undefined : { key, value: parseJson(message.data), revision: message.seq },
+      );
       remaining -= 1;
       if (remaining === 0) complete();
     },
@@ -172,23 +192,11 @@ async function startPass(nc: NatsConnection, bucket: BucketName, tell: OnChange)
   return {
     completed,
     stop: async () => {
-      stopped = true;
       messages.stop();
       // Nobody waits for this: the server forgets a consumer without a listener by itself.
       consumer.delete().catch(() => {});
     },
   };
-}
-
-function completion(nc: NatsConnection, present: Set<string>) {
-  let unsubscribe = () => {};
-  let complete = () => {};
-  const completed = new Promise<Set<string>>((resolve, reject) => {
-    complete = () => resolve(present);
-    unsubscribe = connectionState(nc).onLost(() => reject(new Error('connection lost')));
-  });
-  completed.finally(() => unsubscribe()).catch(() => {});
-  return { completed, complete };
 }
 
 /** The client would end the watch in silence when a callback throws. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { connectionState } from '../../infra/nats/connect.ts';
 import { STREAM_EVENTS } from '../../infra/nats/names.ts';
 import { openReader, type Reader, type ReaderOptions, ReadingInterrupted } from './order.ts';
 import { sampleEvent } from './testing/sample.ts';
@@ -26,7 +27,14 @@ afterAll(async () => {
 });
 
 async function open(options: Partial<ReaderOptions> = {}): Promise<Reader> {
-  const reader = await openReader({ nc: stage.nc, partition: 0, fromSequence: 1, ...options });
+  const { losses } = connectionState(stage.nc);
+  const reader = await openReader({
+    nc: stage.nc,
+    partition: 0,
+    fromSequence: 1,
+    losses: losses(),
+    ...options,
+  });
   readers.push(reader);
   return reader;
 }
@@ -122,6 +130,13 @@ describe('a reader', () => {
     await stage.nats.kill9();
     await taken;
     await stage.nats.restart();
+  });
+
+  it('ends at once when the connection was lost before it began', async () => {
+    const { losses } = connectionState(stage.nc);
+    await publishSome(1);
+    const reader = await open({ losses: losses() - 1 });
+    await expect(reader.take(NOW)).rejects.toBeInstanceOf(ReadingInterrupted);
   });
 
   it('ends when it is closed', async () => {

@@ -27,6 +27,8 @@ export interface ReaderOptions {
   nc: NatsConnection;
   partition: number;
   fromSequence: number;
+  /** How often the connection had been lost when stream and store were compared: what comes must be of that stream. */
+  losses: number;
   /** How much may wait here to be taken; nothing more is asked of the server until it was. */
   runBytes?: number;
   /** How long that may last before the reader lets go of the stream. */
@@ -109,7 +111,10 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
     return messages;
   }
 
-  const stopListening = connectionState(options.nc).onLost(() => end('the connection to NATS was lost'));
+  const connection = connectionState(options.nc);
+  const endOfConnection = () => end('the connection to NATS was lost');
+  const stopListening = connection.onLost(endOfConnection);
+  if (connection.losses() !== options.losses) endOfConnection();
   void watchStatus(messages, end);
   fill().then(
     () => end('the consumer ended'),

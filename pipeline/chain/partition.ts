@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ImmutableError } from '../../core/errors.ts';
 import { encodeQueuedLine } from '../../core/message.ts';
 import type { Logger } from '../../infra/log.ts';
-import type { NatsConnection } from '../../infra/nats/connect.ts';
+import { connectionState, type NatsConnection } from '../../infra/nats/connect.ts';
 import { agree, type Start } from './agree.ts';
 import { type DecodeContext, decodeMessage, type ReadMessage } from './decode.ts';
 import { type Extension, extend } from './extend.ts';
@@ -64,6 +64,7 @@ export const CHAIN_TIMING: ChainTiming = { insertIntervalMs: 100, refusalRetryMs
  * has the partition), `stream_mismatch` (stop), or what NATS and ClickHouse throw when they cannot answer.
  */
 export async function runPartition(context: PartitionContext, signal: AbortSignal): Promise<never> {
+  const losses = connectionState(context.nc).losses();
   const start = await agreeOnStart(context);
   forgetRefusalsBefore(context.refusals, start.after);
   await context.onAgreed(start);
@@ -73,6 +74,7 @@ export async function runPartition(context: PartitionContext, signal: AbortSigna
     nc: context.nc,
     partition: context.partition,
     fromSequence: Math.max(1, start.after.sequence),
+    losses,
   });
   const publisher = openPublisher(context, start);
   try {
