@@ -78,7 +78,7 @@ describe('loadConfig', () => {
   });
 
   it('says which line of the file is not a setting, and which file is missing', () => {
-    expect(problemOf({ IMMUTABLE_CONFIG: file('IMMUTABLE_PORT 9000') })).toContain('"IMMUTABLE_PORT 9000"');
+    expect(problemOf({ IMMUTABLE_CONFIG: file('IMMUTABLE_PORT 9000') })).toMatch(/line 1 of/);
     expect(problemOf({ IMMUTABLE_CONFIG: '/nowhere/settings' })).toContain('/nowhere/settings');
   });
 

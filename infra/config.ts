@@ -160,18 +160,22 @@ function withSecretFiles(given: Record<string, string>, problems: string[]): Rec
 
 function readConfigFile(path: string | undefined): Record<string, string> {
   if (path === undefined || path === '') return {};
-  const lines = readSettingFile('IMMUTABLE_CONFIG', path)
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '' && !line.startsWith('#'));
-  return Object.fromEntries(
-    lines.map((line) => {
-      const at = line.indexOf('=');
-      if (at < 1)
-        throw new ImmutableError('misconfigured', `IMMUTABLE_CONFIG: "${line}" in ${path} is not NAME=value`);
-      return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
-    }),
-  );
+  const lines = readSettingFile('IMMUTABLE_CONFIG', path).split('\n');
+  const entries: [string, string][] = [];
+  for (const [index, text] of lines.entries()) {
+    const line = text.trim();
+    if (line === '' || line.startsWith('#')) continue;
+    const at = line.indexOf('=');
+    if (at < 1) {
+      // Its text may be a secret that a broken line was torn from.
+      throw new ImmutableError(
+        'misconfigured',
+        `IMMUTABLE_CONFIG: line ${index + 1} of ${path} is not NAME=value`,
+      );
+    }
+    entries.push([line.slice(0, at).trim(), line.slice(at + 1).trim()]);
+  }
+  return Object.fromEntries(entries);
 }
 
 function readSettingFile(name: string, path: string): string {

@@ -210,20 +210,22 @@ const ERROR_NOTES: Partial<Record<ErrorCode, string>> = {
   unavailable: 'A part is away; see `Retry-After`.',
 };
 
+const INGEST_ERRORS = errors(
+  'bad_request',
+  'unauthenticated',
+  'forbidden',
+  'payload_too_large',
+  'validation_failed',
+  'unavailable',
+);
+
 const POST_EVENT: Schema = {
   operationId: 'createEvent',
   summary: 'Record one event. The answer comes once it is on disk.',
   requestBody: { required: true, content: json(ref('NewEvent')) },
   responses: {
     202: { description: 'Durable, and soon stored.', content: json(ref('Accepted')) },
-    ...errors(
-      'bad_request',
-      'unauthenticated',
-      'forbidden',
-      'payload_too_large',
-      'validation_failed',
-      'unavailable',
-    ),
+    ...INGEST_ERRORS,
   },
 };
 
@@ -245,14 +247,7 @@ const POST_BATCH: Schema = {
         object({ events: { type: 'array', items: { anyOf: [ref('Accepted'), ref('Rejected')] } } }),
       ),
     },
-    ...errors(
-      'bad_request',
-      'unauthenticated',
-      'forbidden',
-      'payload_too_large',
-      'validation_failed',
-      'unavailable',
-    ),
+    ...INGEST_ERRORS,
   },
 };
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { ChildSpec } from '../process/spec.ts';
+import { type ChildSpec, ENGINE_ENVIRONMENT } from '../process/spec.ts';
 import { readPasswords, USERS } from './users.ts';
 
 /** How `chdbSpec` tells the process what to serve. */
@@ -37,6 +37,7 @@ export function chdbSpec(options: {
       [CHDB_ENVIRONMENT.port]: String(options.port),
       [CHDB_ENVIRONMENT.passwordsFile]: options.passwordsFile,
     },
+    inheritedEnv: [...ENGINE_ENVIRONMENT, 'IMMUTABLE_LOG_LEVEL', 'NODE_OPTIONS'],
     ready: () => answersQueries(`http://${host}:${options.port}/`, options.passwordsFile),
     readyTimeoutMs: 60_000,
     stopTimeoutMs: 9_000,

@@ -4,7 +4,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ImmutableError } from '../../core/errors.ts';
-import type { ChildSpec } from '../process/spec.ts';
+import { type ChildSpec, ENGINE_ENVIRONMENT } from '../process/spec.ts';
 import { EMBEDDED_USER } from './names.ts';
 import { atLeastVersion, MINIMUM_NATS_VERSION, natsVersion } from './version.ts';
 
@@ -76,6 +76,7 @@ export function natsServerSpec(options: {
     command: options.bin,
     args: ['-c', configFile],
     env: { GOMEMLIMIT },
+    inheritedEnv: ENGINE_ENVIRONMENT,
     ready: () => answersHealthy(options.monitorPort),
     readyTimeoutMs: 30_000,
     stopTimeoutMs: 8_000,

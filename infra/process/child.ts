@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ImmutableError } from '../../core/errors.ts';
 import { keepShort, lastLines, openLogFile } from './log-file.ts';
-import { type ChildSpec, isNodeProgram } from './spec.ts';
+import { type ChildSpec, environmentOf, isNodeProgram } from './spec.ts';
 
 const READY_POLL_MS = 25;
 const DEFAULT_STOP_TIMEOUT_MS = 5_000;
@@ -36,7 +36,7 @@ export async function startChild(spec: ChildSpec, { logFile }: { logFile: string
   const stopKeepingShort = keepShort(logFile);
   const running = spawn(spec.command, spec.args, {
     detached: true,
-    env: { ...process.env, ...spec.env },
+    env: environmentOf(spec, process.env),
     stdio: ['ignore', log, log, ...(isNodeProgram(spec) ? (['ipc'] as const) : [])],
   });
   closeSync(log);

@@ -19,7 +19,7 @@ export interface Start {
 
 export interface AgreeOptions {
   nc: NatsConnection;
-  store: Pick<ChainStore, 'highestPosition' | 'rowAt'>;
+  store: Pick<ChainStore, 'highestPosition' | 'epochs' | 'rowAt'>;
   partition: number;
   decode: Omit<DecodeContext, 'source'>;
   howFarPublished(): Promise<Published>;
@@ -39,8 +39,8 @@ export async function agree(options: AgreeOptions): Promise<Start> {
   const { highest } = await store.highestPosition(partition);
   const source = { partition, epoch };
   const after = highest ?? BEFORE_ALL;
+  await refuseOtherEpoch(store, source, after);
   if (highest !== undefined) {
-    refuseOtherEpoch(source, highest);
     refuseLowerSequence(source, state, highest);
     await refuseOtherMessage(options, source, state, highest);
   }
@@ -48,10 +48,16 @@ export async function agree(options: AgreeOptions): Promise<Start> {
   return { source, after: { sequence: after.sequence, index: after.index } };
 }
 
-function refuseOtherEpoch(source: Source, highest: Position & { epoch: string }): void {
-  if (source.epoch === highest.epoch) return;
-  throw mismatch(source, highest, 'the stream is another one than the stored events came from', {
-    storedEpoch: highest.epoch,
+/** Of any partition: a new installation may have another number of them, and its own may be without a row. */
+async function refuseOtherEpoch(
+  store: Pick<ChainStore, 'epochs'>,
+  source: Source,
+  after: Position,
+): Promise<void> {
+  const storedEpochs = (await store.epochs()).filter((epoch) => epoch !== source.epoch);
+  if (storedEpochs.length === 0) return;
+  throw mismatch(source, after, 'the stream is another one than the stored events came from', {
+    storedEpochs,
   });
 }
 

@@ -187,7 +187,10 @@ describe('the chain stage', () => {
         ),
       (published) => published,
     );
+    const publishedMs = performance.now();
     await untilStored(2);
+    // A request that was lost with the connection would have run into its timeout of 5 s first.
+    expect(performance.now() - publishedMs).toBeLessThan(3_000);
     await expectWhole();
   });
 });
@@ -331,6 +334,19 @@ describe('a stream that does not belong to what is stored', () => {
     await recreate(false);
     for (let number = 0; number < 5; number++) await stage.publish(A, [sampleEvent(A)]);
     await expectStopped(3, /another one/);
+  });
+
+  it('stops every partition then, also one that has nothing stored', async () => {
+    await storeSome(3);
+    await recreate(false);
+    const chain = stage.start(store);
+    await eventually(
+      () => [0, 1].map((partition) => chain.states().get(partition)).join(),
+      (states) => states === 'stopped,stopped',
+    );
+    await stage.publish(D, [sampleEvent(D)]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(store.rows).toHaveLength(3);
   });
 
   it('stops the partition when it ends before what is stored', async () => {

@@ -14,6 +14,7 @@ import { eventsTsv, QUARANTINE_COLUMNS, quarantineTsv } from './tsv.ts';
 export function clickHouseStore(client: ClickHouseClient): ChainStore {
   return {
     highestPosition: (partition) => highestPosition(client, partition),
+    epochs: () => epochs(client),
     rowAt: (partition, position) => rowAt(client, partition, position),
     heads: (partition, workspaceIds, atOrBefore) => heads(client, partition, workspaceIds, atOrBefore),
     knownIds: (partition, idsByWorkspace, atOrBefore) =>
@@ -51,6 +52,16 @@ async function highestPosition(client: ClickHouseClient, partition: number): Pro
     eventHash,
   }));
   return { highest: ends.sort(comparePositions).at(-1), clockMicros: answer.clock };
+}
+
+/** From the same projection. */
+async function epochs(client: ClickHouseClient): Promise<string[]> {
+  const rows = await select<{ stream_epoch: string }>(
+    client,
+    `SELECT stream_epoch, max((stream_seq, stream_index)) AS highest FROM ${TABLES.events} GROUP BY stream_epoch`,
+    {},
+  );
+  return rows.map((row) => row.stream_epoch);
 }
 
 async function rowAt(

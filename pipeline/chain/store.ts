@@ -32,6 +32,8 @@ export interface StoredRow {
  */
 export interface ChainStore {
   highestPosition(partition: number): Promise<StoredEnd>;
+  /** Of the streams that rows came from, of any partition. */
+  epochs(): Promise<string[]>;
   rowAt(partition: number, position: Position): Promise<StoredRow | undefined>;
   /** The newest row of each workspace among those of the partition at or before a position. */
   heads(partition: number, workspaceIds: readonly string[], atOrBefore: Position): Promise<Map<string, Head>>;

@@ -53,6 +53,7 @@ function storeContract(open: () => { store: ChainStore; count(partition: number)
       epoch: SAMPLE_EPOCH,
       eventHash: rows[2]?.eventHash,
     });
+    expect(await store.epochs()).toContain(SAMPLE_EPOCH);
     expect((await store.rowsAfter(source.partition, BEFORE_ALL, 10)).map(plain)).toEqual(rows.map(plain));
     expect(await store.rowAt(source.partition, { sequence: 7, index: 1 })).toMatchObject({
       workspaceId: a,

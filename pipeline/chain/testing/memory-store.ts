@@ -114,6 +114,7 @@ export function memoryStore(): MemoryStore {
           clockMicros: store.clockMicros(),
         };
       }),
+    epochs: () => performed('epochs', () => [...new Set(store.rows.map((row) => row.epoch))]),
     rowAt: (partition, position) =>
       performed('rowAt', () =>
         ofPartition(partition).find((row) => comparePositions(row.position, position) === 0),

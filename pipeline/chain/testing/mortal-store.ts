@@ -42,6 +42,7 @@ export function mortalStore(
 
   const view: ChainStore = {
     highestPosition: (...given) => call('highestPosition', () => store.highestPosition(...given)),
+    epochs: () => call('epochs', () => store.epochs()),
     rowAt: (...given) => call('rowAt', () => store.rowAt(...given)),
     heads: (...given) => call('heads', () => store.heads(...given)),
     knownIds: (...given) => call('knownIds', () => store.knownIds(...given)),
