@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { STREAM_EVENTS } from '../infra/nats/names.ts';
-import { streamEpoch } from '../infra/nats/streams.ts';
+import { streamEpoch, streamEpoch } from '../infra/nats/streams.ts';
 import { type MemoryStore, memoryStore } from './chain/testing/memory-store.ts';
 import { chainOf, readSample, sampleEvent } from './chain/testing/sample.ts';
 import { eventually, openTestStage, type TestStage, workspacesOf } from './chain/testing/stage.ts';
@@ -130,9 +130,10 @@ describe('the housekeeping of the chain stage', () => {
 
   it('purges nothing while an alarm stands against a partition', async () => {
     await stage.publish(D, [sampleEvent(D)]);
-    const elsewhere = { partition: 0, epoch: 'f'.repeat(16) };
-    store.put(elsewhere, chainOf(elsewhere, [readSample(1, A, [sampleEvent(A)])]));
     await stage.publish(A, [sampleEvent(A)]);
+    const source = { partition: 0, epoch: await streamEpoch(stage.nc) };
+    const notWhatWasSent = readSample(2, A, [sampleEvent(A)]);
+    store.put(source, chainOf(source, [notWhatWasSent]));
     stage.start(store, { timing: { keepMs: 1 } });
     await eventually(
       () => stage.buckets.alarms.get('partition.0'),
