@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { STREAM_EVENTS } from '../infra/nats/names.ts';
-import { streamEpoch, streamEpoch } from '../infra/nats/streams.ts';
+import { streamEpoch } from '../infra/nats/streams.ts';
 import { type MemoryStore, memoryStore } from './chain/testing/memory-store.ts';
 import { chainOf, readSample, sampleEvent } from './chain/testing/sample.ts';
 import { eventually, openTestStage, type TestStage, workspacesOf } from './chain/testing/stage.ts';
