@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ImmutableError } from '../core/errors.ts';
+import { parseObjectStoreUrl } from './object-store/parse-url.ts';
 
 /** Every setting, by the name it has in the environment. The only place these names are written. */
 const port = z.coerce.number().int().min(0).max(65_535);
@@ -50,6 +51,8 @@ const settings = z.object({
   /** Used by `immutable migrate` and at start, when it differs from the services' own user. */
   IMMUTABLE_CLICKHOUSE_ADMIN_URL: z.url().optional(),
   IMMUTABLE_CLICKHOUSE_PORT: port.default(8123),
+  /** Where exports and archives go; else `objects` in the data directory. */
+  IMMUTABLE_OBJECT_STORE_URL: z.string().superRefine(refuseWrongObjectStore).optional(),
   IMMUTABLE_GEOIP_CITY_V4: z.string().min(1).optional(),
   IMMUTABLE_GEOIP_CITY_V6: z.string().min(1).optional(),
   IMMUTABLE_TRUSTED_PROXIES: cidrList.default([]),
@@ -126,6 +129,16 @@ function contradictions(values: Settings): string[] {
     problems.push('IMMUTABLE_TLS_CERT, IMMUTABLE_TLS_KEY: give both or neither');
   }
   return problems;
+}
+
+/** A wrong address is found at the start, not at the first export. */
+function refuseWrongObjectStore(url: string, context: z.RefinementCtx): void {
+  try {
+    parseObjectStoreUrl(url);
+  } catch (error) {
+    if (!(error instanceof ImmutableError)) throw error;
+    context.addIssue({ code: 'custom', message: [error.message, error.nextStep].join(' ') });
+  }
 }
 
 /** A mistyped name would otherwise be a setting that silently does nothing. */

@@ -146,6 +146,47 @@ async function downloadFromSuite({ suite, archive, system, workspace, minimum, p
   return await downloadPackage(apt, workspace, version);
 }
 
+/**
+ * Downloads packages of Debian's `suite` and all that they need, and unpacks them, in the same way and as
+ * carefully. `use` is called with the folder of their files, which is gone once it has resolved, and with the
+ * version of the first. Resolves to what `use` resolves to, or to `{ reason }`.
+ */
+export async function withUnpackedFromDebian({ suite, names, progress }, use) {
+  const system = readOsRelease();
+  if (system.ID !== 'debian') return { reason: 'this is not Debian, whose packages could be used' };
+  const archive = archiveOf(await indexTargets(), system.VERSION_CODENAME);
+  if (archive === undefined) return { reason: 'apt names no mirror of this distribution' };
+  const workspace = mkdtempSync(join(tmpdir(), 'immutable-apt-'));
+  chmodSync(workspace, 0o755);
+  try {
+    const apt = await prepareApt(workspace);
+    const line = { uri: archive.uri, keyrings: keyrings(archive.signedBy), suite, component: 'main' };
+    if (line.keyrings.length === 0) return { reason: `no signing keys in ${KEYRINGS}` };
+    const refused = await updateLists(apt, workspace, line, progress);
+    if (refused !== undefined) return { reason: refused };
+    return await unpackWithDependencies(apt, workspace, names, use);
+  } finally {
+    rmSync(workspace, { recursive: true, force: true });
+  }
+}
+
+async function unpackWithDependencies(apt, workspace, names, use) {
+  // No package counts as installed here, so that all they need is downloaded, the C library included.
+  const options = ['--yes', '--download-only', '--no-install-recommends'];
+  const download = await apt('apt-get', ['install', ...options, ...names]);
+  if (download.code !== 0) return { reason: lastLine(download.output) };
+  const archives = join(workspace, 'cache/archives');
+  const files = readdirSync(archives).filter((file) => file.endsWith('.deb'));
+  const unpacked = join(workspace, 'unpacked');
+  for (const file of files) {
+    const unpack = await run('dpkg-deb', ['--extract', join(archives, file), unpacked]);
+    if (unpack.code !== 0) return { reason: lastLine(unpack.output) };
+  }
+  const version =
+    files.find((file) => file.startsWith(`${names[0]}_`))?.split('_')[1] ?? 'of unknown version';
+  return await use(unpacked, decodeURIComponent(version));
+}
+
 async function prepareApt(workspace) {
   for (const name of ['state', 'lists/partial', 'cache/archives/partial'])
     mkdirSync(join(workspace, name), { recursive: true });

@@ -16,6 +16,7 @@ import { withLock } from './lock.mjs';
 import { MINIMUM_NATS, parseVersion } from './nats-server.mjs';
 import { atLeast } from './node-version.mjs';
 import { installsEverything, npmCommand } from './packages.mjs';
+import { loadedFiles } from './radosgw.mjs';
 import { downloadRelease, platformName } from './release.mjs';
 import { countsLine, judgeSkips, needOf, parseTestArgs } from './skips.mjs';
 import { fingerprint, readStamp, writeStamp } from './stamp.mjs';
@@ -53,6 +54,16 @@ describe('versions', () => {
 
 it('the set-up and the program ask for the same NATS server', () => {
   expect(MINIMUM_NATS).toBe(MINIMUM_NATS_VERSION);
+});
+
+it('of what a program loads, the files are copied beside it', () => {
+  const listing = [
+    '\tlinux-vdso.so.1 (0x00007ffd4a5f2000)',
+    '\tlibz.so.1 => /tmp/x y/usr/lib/libz.so.1 (0x00007f0a0c000000)',
+    '\tlibgone.so => not found',
+    '\t/lib64/ld-linux-x86-64.so.2 (0x00007f0a0d000000)',
+  ].join('\n');
+  expect(loadedFiles(listing)).toEqual(['/tmp/x y/usr/lib/libz.so.1']);
 });
 
 describe('npm packages', () => {

@@ -9,6 +9,7 @@ const { ensureChromium } = await import('./chromium.mjs');
 const { exitWith, SetupFailure } = await import('./failure.mjs');
 const { MODULES, ROOT } = await import('./paths.mjs');
 const { createProgress } = await import('./progress.mjs');
+const { ensureRadosgw, NO_S3_SERVER_VARIABLE } = await import('./radosgw.mjs');
 const { countsLine, judgeSkips, parseTestArgs } = await import('./skips.mjs');
 const { setUp } = await import('./steps.mjs');
 const { SUMMARY_FILE_VARIABLE } = await import('./summary-reporter.mjs');
@@ -38,11 +39,13 @@ async function runProject(project, progress) {
     if (missing !== undefined)
       return { passed: 0, failed: [], skipped: [`the browser suite [needs chromium: ${missing}]`] };
   }
+  // Without it the suite of the S3 store is skipped, and says why.
+  const noS3 = project === 'integration' ? await ensureRadosgw(progress) : undefined;
   console.log(`\n── ${project} ──`);
-  return await runVitest(project);
+  return await runVitest(project, noS3 === undefined ? {} : { [NO_S3_SERVER_VARIABLE]: noS3 });
 }
 
-async function runVitest(project) {
+async function runVitest(project, env) {
   const folder = mkdtempSync(join(tmpdir(), 'immutable-test-'));
   const summaryFile = join(folder, 'summary.json');
   try {
@@ -57,7 +60,7 @@ async function runVitest(project) {
         `--reporter=${join(ROOT, 'infra/setup/summary-reporter.mjs')}`,
         ...vitestArgs,
       ],
-      { ...process.env, [SUMMARY_FILE_VARIABLE]: summaryFile },
+      { ...process.env, ...env, [SUMMARY_FILE_VARIABLE]: summaryFile },
     );
     const summary = readSummary(summaryFile);
     // Whatever vitest objects to besides its tests (a worker that crashed, for one) is a failure too.

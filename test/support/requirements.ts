@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'vitest';
+import { RADOSGW_FOLDER } from './s3.ts';
 
 /** Something a machine may lack. */
 export interface Need {
@@ -31,6 +32,15 @@ export const containerEngine: Need = {
     if (sockets.length === 0) return 'there is no Docker or Podman socket';
     for (const path of sockets) if (await accepts(path)) return undefined;
     return `nobody answers at ${sockets.join(' or ')}`;
+  },
+};
+
+/** Ceph's radosgw, which `npm test` installs (infra/setup/radosgw.mjs) and only tests use. */
+export const s3Server: Need = {
+  name: 'S3 server',
+  missing: async () => {
+    if (existsSync(join(RADOSGW_FOLDER, 'ORIGIN'))) return undefined;
+    return process.env.TEST_NO_S3_SERVER ?? 'npm test installs it, and did not run in this folder';
   },
 };
 
