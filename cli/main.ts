@@ -49,6 +49,7 @@ function program(): Command {
   root.commandsGroup('Manage:');
   addWorkspaceCommands(root);
   addKeyCommands(root);
+  addAnalystCommands(root);
 
   root.commandsGroup('Try:');
   root
@@ -106,6 +107,22 @@ function addWorkspaceCommands(root: Command): void {
     .action(async (options: { json?: true }) => {
       const { listWorkspacesCommand } = await import('./manage.ts');
       await listWorkspacesCommand(await config(), terminal, { json: options.json ?? false });
+    });
+}
+
+function addAnalystCommands(root: Command): void {
+  root
+    .command('analyst')
+    .description('users who read events in SQL (docs/sql.md)')
+    .command('create')
+    .description(
+      'show the user that reads one workspace, or the statements that make one on a ClickHouse server',
+    )
+    .requiredOption('--workspace <id>', 'whose events it reads')
+    .option('--json', 'print it as JSON')
+    .action(async (options: { workspace: string; json?: true }) => {
+      const { createAnalystCommand } = await import('./analyst.ts');
+      await createAnalystCommand(await config(), terminal, { ...options, json: options.json ?? false });
     });
 }
 

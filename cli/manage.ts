@@ -122,7 +122,10 @@ export async function migrateStores(config: Config, terminal: Terminal, { json }
   }
 }
 
-async function withBuckets(config: Config, use: (buckets: ControlBuckets) => Promise<void>): Promise<void> {
+export async function withBuckets(
+  config: Config,
+  use: (buckets: ControlBuckets) => Promise<void>,
+): Promise<void> {
   const nc = await connectNats({
     url: natsUrlFor(config),
     name: 'immutable',
@@ -146,7 +149,7 @@ function natsUrlFor(config: Config): string {
   });
 }
 
-async function requireWorkspace(bucket: ControlBuckets['workspaces'], id: string): Promise<Workspace> {
+export async function requireWorkspace(bucket: ControlBuckets['workspaces'], id: string): Promise<Workspace> {
   const workspace = /^ws_[0-9a-f]{16}$/.test(id) ? await getWorkspace(bucket, id) : undefined;
   if (workspace !== undefined) return workspace;
   throw new ImmutableError('not_found', `There is no workspace ${id}.`, {

@@ -9,7 +9,7 @@ import { createPipes } from './pipes.ts';
 import { createSessions, MAX_QUERY_BYTES, type SessionOptions } from './sessions.ts';
 import { quote, quoteName } from './sql.ts';
 import type { InsertTarget } from './statement.ts';
-import { USERS } from './users.ts';
+import { RUNNING_QUERIES } from './users.ts';
 
 /** ClickHouse inside this process, on one data directory. */
 export interface Engine {
@@ -57,10 +57,7 @@ export async function openEngine(directory: string): Promise<Engine> {
   removeOtherScratch(path, scratch);
   control.query(`SET max_query_size = ${MAX_QUERY_BYTES}`);
   const version = control.query('SELECT version()', 'TSV').trim();
-  const pipes = createPipes(
-    scratch,
-    USERS.reduce((sum, { running }) => sum + running, SELF_CHECK_PIPES),
-  );
+  const pipes = createPipes(scratch, RUNNING_QUERIES + SELF_CHECK_PIPES);
   const sessions = createSessions(connect);
   const formatted = new Map<string, string>();
   let files = 0;

@@ -6,20 +6,12 @@ import { readBody, saveBody } from './body.ts';
 import type { Engine, EngineSession } from './engine.ts';
 import { ClickHouseException } from './exception.ts';
 import { contentTypeOf } from './formats.ts';
+import { createPlaces } from './places.ts';
 import { type QueryRequest, readFormat, readRequest, withForm } from './request.ts';
 import type { Answer } from './response.ts';
 import { createRunning } from './running.ts';
-import { createSlots, type Slots } from './slots.ts';
 import { checkParameters, parseStatement, type Statement, splitQuery } from './statement.ts';
-import {
-  ANALYST,
-  authenticate,
-  checkAllowed,
-  type Passwords,
-  USERS,
-  type User,
-  WITHOUT_EFFECT,
-} from './users.ts';
+import { ANALYST, authenticate, checkAllowed, type Passwords, type User, WITHOUT_EFFECT } from './users.ts';
 
 /** Answers queries. */
 export interface Handler {
@@ -32,8 +24,8 @@ export interface Handler {
 
 const DEFAULT_FORMAT = 'TabSeparated';
 const EMPTY = Buffer.alloc(0);
-/** As the user with the fewest rights. */
-const SELF_CHECK = { user: ANALYST, database: undefined, settings: {}, parameters: {}, readOnly: true };
+/** As the user with the fewest rights, in a database that is there before any migration. */
+const SELF_CHECK = { user: ANALYST, database: 'default', settings: {}, parameters: {}, readOnly: true };
 
 /** A query as it came in. The data of an INSERT are still on their way. */
 interface Received {
@@ -57,7 +49,7 @@ export function createHandler(
   engine: Engine,
   { passwords, maxBodyBytes }: { passwords: Passwords; maxBodyBytes: number },
 ): Handler {
-  const slots = new Map<string, Slots>(USERS.map((user) => [user.name, createSlots(user)]));
+  const places = createPlaces();
   const running = createRunning((queryId) => engine.kill(tagOf(queryId)));
   let draining = false;
 
@@ -65,17 +57,19 @@ export function createHandler(
     if (draining) throw new ClickHouseException('ABORTED', 'the server is shutting down');
     const said = readRequest(request);
     const user = authenticate(said.credentials, passwords);
-    const visit = slots.get(user.name)?.enter();
+    const visit = places.enter(user);
     try {
-      await visit?.turn(answer.gone); // Bodies wait in their sockets, not in our memory.
+      await visit.turn(answer.gone); // Bodies wait in their sockets, not in our memory.
       const { asked, text, insert } = await receive(request, said);
       const statement = understand(user, asked, text, insert?.format);
       const queryId = asked.queryId ?? randomUUID();
       const saveData = insert?.saveData ?? (async () => {});
       const task: Task = { asked, user, text, statement, saveData, queryId, answer };
       await running.during({ queryId, user, replace: asked.replaceRunningQuery }, () => run(task));
+    } catch (error) {
+      throw toldTo(user, error);
     } finally {
-      visit?.leave();
+      visit.leave();
     }
   }
 
@@ -175,7 +169,7 @@ export function createHandler(
     { queryId }: Extract<Statement, { kind: 'kill' }>,
   ): Promise<void> {
     const owner = running.ownerOf(queryId);
-    const allowed = owner !== undefined && (owner === user || user.name === 'admin');
+    const allowed = owner !== undefined && (owner.name === user.name || user.name === 'admin');
     answer.whole(Buffer.from(allowed ? engine.kill(tagOf(queryId)) : ''), {});
   }
 
@@ -206,6 +200,13 @@ export function createHandler(
       return running.drain(ms);
     },
   };
+}
+
+/** The engine calls every one of ours `default`. */
+function toldTo({ name }: User, error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof ClickHouseException) return error;
+  const told = error.message.replaceAll('DB::Exception: default: ', `DB::Exception: ${name}: `);
+  return told === error.message ? error : new Error(told, { cause: error });
 }
 
 function setFormat(answer: Answer, format: string): void {

@@ -36,7 +36,7 @@ export function createRunning(cancel: (queryId: string) => void): Running {
 
   async function makeRoom(queryId: string, user: User, replace: boolean): Promise<void> {
     for (let same = queries.get(queryId); same !== undefined; same = queries.get(queryId)) {
-      if (!replace || same.user !== user) {
+      if (!replace || same.user.name !== user.name) {
         throw new ClickHouseException(
           'QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING',
           `Query with id = ${queryId} is already running.`,

@@ -1,7 +1,7 @@
 import type { Session } from 'chdb';
 import { ClickHouseException } from './exception.ts';
 import { plainName, quote, quoteName } from './sql.ts';
-import type { User } from './users.ts';
+import { initialSettings, roleOf, type User } from './users.ts';
 
 export interface SessionOptions {
   user: User;
@@ -134,10 +134,10 @@ const DEFAULTS: Record<string, string | number> = {
 
 /** Gives a new session its user's rights. They cannot be raised by anything a user may run (users.ts). */
 function prepare(session: Session, user: User, readOnly: boolean): Prepared {
-  const base = { ...DEFAULTS, ...user.settings };
+  const base: Record<string, string | number> = { ...DEFAULTS, ...initialSettings(user) };
   session.query(`SET ${Object.entries(base).map(assignment).join(', ')}`);
   if (user.profile !== undefined) session.query(`SET profile = ${quote(user.profile)}`);
-  session.query(`SET ROLE ${user.name}`);
+  session.query(`SET ROLE ${roleOf(user)}`);
   if (readOnly) session.query('SET readonly = 2');
   return { session, base, settings: {}, parameters: [], database: 'default' };
 }
@@ -145,7 +145,7 @@ function prepare(session: Session, user: User, readOnly: boolean): Prepared {
 /** Sets what differs from the last request: one statement. */
 function apply(
   prepared: Prepared,
-  { settings, parameters, database = 'default', tag }: SessionOptions,
+  { user, settings, parameters, database = user.database ?? 'default', tag }: SessionOptions,
 ): void {
   const { session } = prepared;
   const changed = Object.entries(settings).filter(([name, value]) => prepared.settings[name] !== value);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type ChildSpec, ENGINE_ENVIRONMENT } from '../process/spec.ts';
-import { readPasswords, USERS } from './users.ts';
+import { RUNNING_QUERIES, readPasswords } from './users.ts';
 
 /** How `chdbSpec` tells the process what to serve. */
 export const CHDB_ENVIRONMENT = {
@@ -25,13 +25,12 @@ export function chdbSpec(options: {
   program?: string[];
 }): ChildSpec {
   const host = options.host ?? '127.0.0.1';
-  const running = USERS.reduce((sum, user) => sum + user.running, 0);
   return {
     name: 'clickhouse',
     command: process.execPath,
     args: options.program ?? [join(import.meta.dirname, '..', '..', 'cli', 'main.js'), 'chdb'],
     env: {
-      UV_THREADPOOL_SIZE: String(running + OTHER_THREADS),
+      UV_THREADPOOL_SIZE: String(RUNNING_QUERIES + OTHER_THREADS),
       [CHDB_ENVIRONMENT.path]: options.path,
       [CHDB_ENVIRONMENT.host]: host,
       [CHDB_ENVIRONMENT.port]: String(options.port),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { parseStatement } from './statement.ts';
-import { authenticate, checkAllowed, USERS, type User } from './users.ts';
+import { authenticate, checkAllowed, initialSettings, roleOf, USERS, type User } from './users.ts';
+import { workspaceAnalystName, workspaceAnalystPassword } from './workspace-analyst.ts';
 
 const user = (name: string): User => USERS.find((one) => one.name === name)!;
 const check =
@@ -50,6 +51,8 @@ test.each([
   'SELECT * FROM `system.errors`',
   'SELECT * FROM system.{t:Identifier}',
   "SELECT * FROM merge('x', 'y')",
+  "SELECT * FROM sqlite('/tmp/x', 'y')",
+  "SELECT * FROM `sqlite`('/tmp/x', 'y')",
 ])('nobody but the admin reads: %s', (sql) => {
   for (const name of ['analyst', 'reader', 'writer'])
     expect(check(name, sql, { t: 'errors' }), name).toThrow('Not enough privileges');
@@ -76,4 +79,65 @@ test('passwords', () => {
     expect(() => authenticate(credentials, passwords)).toThrow('Authentication failed');
   }
   expect(() => authenticate({ user: 'writer', password: '' }, {})).toThrow('Authentication failed');
+});
+
+test.each([
+  'SELECT * FROM (SELECT 1 SETTINGS max_threads = 1)',
+  'SELECT 1 SETTINGS max_threads = 1 UNION ALL SELECT 2',
+  'WITH a AS (SELECT 1 SETTINGS max_threads = 1) SELECT * FROM a',
+  'SELECT 1 SETTINGS `max_threads` = 1 UNION ALL SELECT 2 SETTINGS max_threads = 1',
+  'SELECT * FROM (SELECT 1 SETTINGS custom.name = 1)',
+])('settings within a statement, which the engine does not check: %s', (sql) => {
+  for (const name of ['analyst', 'reader', 'writer'])
+    expect(check(name, sql), name).toThrow('SETTINGS may stand only at the end');
+  expect(check('admin', sql)).not.toThrow();
+});
+
+test.each([
+  'SELECT 1 SETTINGS max_threads = 1, max_block_size = 2',
+  'SELECT 1 UNION ALL SELECT 2 SETTINGS max_threads = 1',
+  'SELECT settings, a = 1 FROM (SELECT 1 AS settings, 2 AS a) WHERE settings = 1',
+  "SELECT 'SETTINGS a = 1' FROM (SELECT 1)",
+])('settings at its end, and what only looks like some: %s', (sql) => {
+  expect(check('analyst', sql)).not.toThrow();
+});
+
+test('the setting that binds an analyst to a workspace is named in no statement', () => {
+  for (const sql of [
+    'SELECT 1 SETTINGS promql_table = 1',
+    'SELECT 1 FORMAT TSV SETTINGS promql_table = 1',
+    'SELECT * FROM promql_table',
+    'SET promql_table = 1',
+  ])
+    expect(check('analyst', sql)).toThrow('Not enough privileges to use promql_table');
+});
+
+test('an analyst of one workspace', () => {
+  const passwords = { admin: 'a', analyst: 'n' };
+  const name = workspaceAnalystName('ws_0123456789abcdef');
+  const password = workspaceAnalystPassword('ws_0123456789abcdef', 'n');
+  const found = authenticate({ user: name, password }, passwords);
+  expect(found).toMatchObject({
+    name: 'analyst_ws_0123456789abcdef',
+    workspace: 'ws_0123456789abcdef',
+    readOnly: true,
+  });
+  expect(roleOf(found)).toBe('analyst');
+  expect(initialSettings(found)).toMatchObject({
+    promql_table: 'ws_0123456789abcdef',
+    max_execution_time: 60,
+  });
+  expect(initialSettings(user('reader'))).toMatchObject({ promql_table: '*' });
+  for (const credentials of [
+    { user: name, password: 'n' },
+    { user: name, password: '' },
+    { user: 'analyst_ws_other', password },
+    { user: 'analyst', password },
+    { user: 'analyst_*', password: workspaceAnalystPassword('*', 'n') },
+    { user: 'analyst_', password: workspaceAnalystPassword('', 'n') },
+    { user: "analyst_'", password: workspaceAnalystPassword("'", 'n') },
+  ]) {
+    expect(() => authenticate(credentials, passwords)).toThrow('Authentication failed');
+  }
+  expect(() => authenticate({ user: name, password }, { admin: 'a' })).toThrow('Authentication failed');
 });

@@ -2,15 +2,23 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { ImmutableError } from '../../core/errors.ts';
+import { DATABASE, TABLES, VIEWS, VIEWS_OWNER } from '../clickhouse/names.ts';
 import { ClickHouseException } from './exception.ts';
-import { identifierOf, type Token, tokens, unquoted } from './lexer.ts';
+import { identifierOf, isKeyword, type Token, tokens, unquoted } from './lexer.ts';
 import type { Statement } from './statement.ts';
+import { workspaceAnalystName, workspaceAnalystPassword, workspaceOfAnalyst } from './workspace-analyst.ts';
 
 /** A user of the server. The engine knows one user only; what each of ours may do are roles of that one. */
 export interface User {
   name: string;
+  /** For an analyst of one workspace: the only one whose events the views show. */
+  workspace?: string;
+  /** Where names without a database are looked up. */
+  database?: string;
   grants: string[];
   readOnly: boolean;
+  /** Statements it may run beside what everybody may. */
+  verbs?: readonly string[];
   /** Settings each of its queries starts with. */
   settings: Record<string, string | number>;
   /** Limits of settings, in users.xml. */
@@ -21,18 +29,39 @@ export interface User {
 }
 
 const MIB = 1024 * 1024;
-/** Two of them at once leave room for what the service itself asks. */
-const ANALYST_MEMORY_BYTES = Math.min(2048 * MIB, Math.floor(totalmem() / 8));
+/** As many as can run at once, of `analyst` and of workspaces, leave half of what the engine may use to the service itself. */
+const ANALYST_MEMORY_BYTES = Math.min(2048 * MIB, Math.floor(totalmem() / 16));
+
+/** Limits of one query, as it begins; what it may ask for instead is in the profile. */
+const ANALYST_LIMITS = {
+  max_execution_time: 60,
+  max_memory_usage: ANALYST_MEMORY_BYTES,
+  max_result_rows: 10_000_000,
+  max_result_bytes: 1024 * MIB,
+  // A sort or join too large for memory goes to disk, and the disk is the log's.
+  max_temporary_data_on_disk_size_for_query: 4096 * MIB,
+};
 
 export const ANALYST: User = {
   name: 'analyst',
-  grants: ['GRANT SELECT ON immutable.audit_events'],
+  database: DATABASE,
+  grants: ['GRANT SELECT ON immutable.audit_events', 'GRANT SELECT ON immutable.audit_chain'],
   readOnly: true,
   profile: 'analyst',
-  settings: { max_execution_time: 60, max_memory_usage: ANALYST_MEMORY_BYTES },
+  settings: ANALYST_LIMITS,
   running: 2,
   waiting: 16,
 };
+
+/** An analyst who sees one workspace. */
+function analystOf(workspace: string): User {
+  return { ...ANALYST, ...ONE_WORKSPACE, name: workspaceAnalystName(workspace), workspace };
+}
+
+/** Places of one workspace's analyst; `running: 1` also keeps the engine's sessions as few as the workspaces. */
+export const ONE_WORKSPACE = { running: 1, waiting: 8 };
+/** Places of all of them together, beside the analyst's own. */
+export const WORKSPACE_ANALYSTS = { running: 2, waiting: 32 };
 
 /**
  * Nobody holds a right to files, URLs or other servers (SOURCES). The writer adds and reads; that it can
@@ -71,7 +100,54 @@ export const USERS: readonly User[] = [
     waiting: 256,
   },
   ANALYST,
+  {
+    // The only one that removes events, and nothing but events; for as long as a run of the retention lasts.
+    name: 'retention',
+    grants: [
+      'GRANT SELECT ON immutable.*',
+      'GRANT INSERT ON immutable.boundaries',
+      'GRANT INSERT ON immutable.restored_events',
+      'GRANT ALTER DELETE ON immutable.events',
+    ],
+    readOnly: false,
+    verbs: ['ALTER'],
+    profile: 'writer',
+    settings: {
+      input_format_values_interpret_expressions: 0,
+      input_format_values_deduce_templates_of_expressions: 0,
+    },
+    running: 2,
+    waiting: 8,
+  },
 ];
+
+/** How many queries the engine runs at a time. */
+export const RUNNING_QUERIES = [...USERS, WORKSPACE_ANALYSTS].reduce((sum, { running }) => sum + running, 0);
+
+/**
+ * Tells the row policy which workspace a session sees. chDB takes no settings of our own making
+ * (`custom_settings_prefixes` is not read there), so this is one of the engine's that does nothing else
+ * here: it names a table for a dialect that FIXED_SETTINGS rules out.
+ */
+const WORKSPACE_SETTING = 'promql_table';
+const ALL_WORKSPACES = '*';
+
+/** Settings that each session of `user` begins with. */
+export function initialSettings({ settings, workspace }: User): Record<string, string | number> {
+  return { ...settings, [WORKSPACE_SETTING]: workspace ?? ALL_WORKSPACES };
+}
+
+/** The engine's role with the user's grants. */
+export function roleOf({ name, workspace }: User): string {
+  return workspace === undefined ? name : ANALYST.name;
+}
+
+/**
+ * The rows that the views show. They are read as the views' owner, and this is its row policy: ClickHouse
+ * applies it to a row before anything that a query says, so that not even an expression that throws tells
+ * of another workspace's rows. Without the setting there are none.
+ */
+const VISIBLE_ROWS = `getSettingOrDefault('${WORKSPACE_SETTING}', '') = '${ALL_WORKSPACES}' OR workspace_id = getSettingOrDefault('${WORKSPACE_SETTING}', '')`;
 
 /** The engine's users.xml: our users as roles of its only user, and settings that nobody may change. */
 export function usersXml(): string {
@@ -92,8 +168,14 @@ export function usersXml(): string {
     </writer>
     <analyst>
       <constraints>
+        <${WORKSPACE_SETTING}><const/></${WORKSPACE_SETTING}>
         <max_execution_time><min>1</min><max>600</max></max_execution_time>
-        <max_memory_usage><min>1</min><max>${ANALYST_MEMORY_BYTES}</max></max_memory_usage>
+        ${atMost('max_memory_usage', ANALYST_LIMITS.max_memory_usage)}
+        ${atMost('max_result_rows', ANALYST_LIMITS.max_result_rows)}
+        ${atMost('max_result_bytes', ANALYST_LIMITS.max_result_bytes)}
+        ${atMost('max_temporary_data_on_disk_size_for_query', ANALYST_LIMITS.max_temporary_data_on_disk_size_for_query)}
+        ${ANALYST_FIXED_SETTINGS.map((name) => `<${name}><const/></${name}>`).join('')}
+        <max_threads><max>${MAX_ANALYST_THREADS}</max></max_threads>
       </constraints>
     </analyst>
   </profiles>
@@ -107,9 +189,27 @@ export function usersXml(): string {
       <quota>default</quota>
       <grants>${queries(USERS.map(({ name }) => `GRANT ${name}`))}</grants>
     </default>
+    <${VIEWS_OWNER}>
+      <no_password/>
+      <networks><ip>::1</ip></networks>
+      <profile>default</profile>
+      <quota>default</quota>
+      <grants>${queries(VIEWS_OWNER_READS.map((table) => `GRANT SELECT ON ${table}`))}</grants>
+      <databases><${DATABASE}><events><filter>${VISIBLE_ROWS}</filter></events></${DATABASE}></databases>
+    </${VIEWS_OWNER}>
   </users>
 </clickhouse>`;
 }
+
+const VIEWS_OWNER_READS = [TABLES.events, VIEWS.visibleEvents, VIEWS.visibleChain];
+
+function atMost(setting: string, max: number): string {
+  return `<${setting}><min>1</min><max>${max}</max></${setting}>`; // 0 would be no limit.
+}
+
+/** With these an analyst's query could use more memory than is counted, more threads, or more stack than there is. */
+const ANALYST_FIXED_SETTINGS = ['max_untracked_memory', 'max_parser_depth', 'max_parser_backtracks'];
+const MAX_ANALYST_THREADS = 16;
 
 /** Every session begins in the database `default`, which stays empty. */
 const IN_DEFAULT_DATABASE = 'GRANT SHOW DATABASES ON default.*';
@@ -123,6 +223,9 @@ function queries(texts: string[]): string {
  * servers that the engine reads or writes while it formats.
  */
 const FIXED_SETTINGS = [
+  // Its entries are told apart by user and text, and we all are one user of the engine: it would answer one
+  // workspace's analyst with what another's had asked.
+  'use_query_cache',
   'dialect',
   'implicit_select',
   'output_format_schema',
@@ -144,6 +247,7 @@ const READING_VERBS = ['SHOW', 'DESCRIBE', 'DESC', 'EXPLAIN', 'EXISTS'];
  * queries. (`file('/etc/passwd')` as a function reads any file of this process; `eval` runs text.)
  */
 const FORBIDDEN_NAMES = new Set([
+  WORKSPACE_SETTING,
   'file',
   'eval',
   'processes',
@@ -188,15 +292,38 @@ const READABLE_SYSTEM_TABLES = new Set([
   'zeros_mt',
 ]);
 
-/** Functions that are told by a text, perhaps a computed one, which table to read. */
+/**
+ * Table functions that are told by a text, perhaps a computed one, what to read. For what is outside of the
+ * engine nobody has the right, but some open it before they ask: `sqlite('/any/path', 't')` makes the file.
+ */
 const READING_BY_TEXT = new Set([
-  'merge',
-  'loop',
-  'dictionary',
+  'arrowflight',
+  'azureblobstorage',
+  'azureblobstoragecluster',
   'cluster',
   'clusterallreplicas',
+  'dictionary',
+  'executable',
+  'filecluster',
+  'gcs',
+  'hdfs',
+  'hdfscluster',
+  'jdbc',
+  'loop',
+  'merge',
+  'mongodb',
+  'mysql',
+  'odbc',
+  'postgresql',
+  'redis',
   'remote',
   'remotesecure',
+  's3',
+  's3cluster',
+  'sqlite',
+  'url',
+  'urlcluster',
+  'ytsaurus',
 ]);
 
 /**
@@ -209,7 +336,15 @@ export function checkAllowed(user: User, statement: Statement, parameters: Recor
   if (statement.kind !== 'rows' && !(statement.kind === 'command' && isAllowedCommand(user, statement))) {
     throw new ClickHouseException('ACCESS_DENIED', `${user.name}: Not enough privileges for this statement.`);
   }
-  const named = [...withIdentifiers([...tokens(statement.sql)], parameters)];
+  const text =
+    statement.kind === 'rows' ? `${statement.sql} ${statement.settingsAfterFormat}` : statement.sql;
+  const named = [...withIdentifiers([...tokens(text)], parameters)];
+  if (hasInnerSettings(named)) {
+    throw new ClickHouseException(
+      'ACCESS_DENIED',
+      `${user.name}: SETTINGS may stand only at the end of the whole statement, not within it.`,
+    );
+  }
   const forbidden =
     forbiddenName(named) ?? Object.values(parameters).find(isForbiddenName) ?? forbiddenTable(named);
   if (forbidden !== undefined) {
@@ -220,9 +355,40 @@ export function checkAllowed(user: User, statement: Statement, parameters: Recor
   }
 }
 
+/**
+ * Whether a SETTINGS clause stands elsewhere than at the end of the statement: in a subquery, or before UNION.
+ * The engine checks no limits there, nor whether a setting may be changed at all.
+ */
+function hasInnerSettings(all: Token[]): boolean {
+  let depth = 0;
+  let before = false;
+  for (const [index, token] of all.entries()) {
+    if (token.text === '(') depth += 1;
+    if (token.text === ')') depth -= 1;
+    if (before && isKeyword(token, 'SELECT')) return true;
+    if (!beginsSettings(all, index)) continue;
+    if (depth > 0) return true;
+    before = true;
+  }
+  return false;
+}
+
+function beginsSettings(all: Token[], index: number): boolean {
+  const name = all[index + 1];
+  return (
+    isKeyword(all[index], 'SETTINGS') &&
+    name !== undefined &&
+    identifierOf(name) !== undefined &&
+    ['=', '.'].includes(all[index + 2]?.text ?? '')
+  );
+}
+
 function isAllowedCommand(user: User, { verb }: { verb: string }): boolean {
   return (
-    READING_VERBS.includes(verb) || WITHOUT_EFFECT.includes(verb) || (verb === 'INSERT' && !user.readOnly)
+    READING_VERBS.includes(verb) ||
+    WITHOUT_EFFECT.includes(verb) ||
+    (verb === 'INSERT' && !user.readOnly) ||
+    (user.verbs?.includes(verb) ?? false)
   );
 }
 
@@ -308,8 +474,9 @@ export interface Credentials {
 
 /** Finds the user, in a time that does not tell which of the two was wrong. Throws AUTHENTICATION_FAILED. */
 export function authenticate({ user, password }: Credentials, passwords: Passwords): User {
-  const found = USERS.find(({ name }) => name === user);
-  const expected = found === undefined ? undefined : passwords[found.name];
+  const workspace = workspaceOfAnalyst(user);
+  const found = workspace === undefined ? USERS.find(({ name }) => name === user) : analystOf(workspace);
+  const expected = found === undefined ? undefined : passwordOf(found, passwords);
   const matches = timingSafeEqual(digest(password), digest(expected ?? ''));
   if (found === undefined || expected === undefined || !matches) {
     throw new ClickHouseException(
@@ -318,6 +485,11 @@ export function authenticate({ user, password }: Credentials, passwords: Passwor
     );
   }
   return found;
+}
+
+function passwordOf({ name, workspace }: User, passwords: Passwords): string | undefined {
+  if (workspace === undefined) return passwords[name];
+  return passwords.analyst === undefined ? undefined : workspaceAnalystPassword(workspace, passwords.analyst);
 }
 
 function digest(text: string): Buffer {

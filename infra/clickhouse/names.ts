@@ -6,10 +6,20 @@ export const TABLES = {
   quarantine: `${DATABASE}.quarantine`,
   boundaries: `${DATABASE}.boundaries`,
   erasures: `${DATABASE}.erasures`,
+  restoredEvents: `${DATABASE}.restored_events`,
   schemaMigrations: `${DATABASE}.schema_migrations`,
 } as const;
 
-export const VIEWS = { auditEvents: `${DATABASE}.audit_events` } as const;
+export const VIEWS = {
+  auditEvents: `${DATABASE}.audit_events`,
+  auditChain: `${DATABASE}.audit_chain`,
+  /** What the two above are made of; with the rights of whoever reads them. */
+  visibleEvents: `${DATABASE}.visible_events`,
+  visibleChain: `${DATABASE}.visible_chain`,
+} as const;
+
+/** Whose rights the views have: a user that nobody logs in as. */
+export const VIEWS_OWNER = 'immutable_views';
 
 /** What an insert into `events` gives, in this order; every other column is computed by ClickHouse. */
 export const EVENT_INSERT_COLUMNS = [
@@ -29,5 +39,5 @@ export const EVENT_INSERT_COLUMNS = [
 ] as const;
 
 /** Users, with the same rights in the embedded ClickHouse and on a server (migrations `*.server.sql`). */
-export const USERS = ['admin', 'writer', 'reader', 'analyst'] as const;
+export const USERS = ['admin', 'writer', 'reader', 'analyst', 'retention'] as const;
 export type User = (typeof USERS)[number];

@@ -14,6 +14,7 @@ export interface TestClickHouse {
   writerUrl: string;
   readerUrl: string;
   analystUrl: string;
+  retentionUrl: string;
   /** The data directory. */
   path: string;
   /** Of the present process; another one after `restart`. */
@@ -79,6 +80,7 @@ export async function startTestClickHouse(options: { migrated?: boolean } = {}):
     writerUrl: urlOf('writer'),
     readerUrl: urlOf('reader'),
     analystUrl: urlOf('analyst'),
+    retentionUrl: urlOf('retention'),
     path,
     get pid() {
       return child.pid ?? 0;
