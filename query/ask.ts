@@ -2,42 +2,78 @@ import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client';
 import { ImmutableError } from '../core/errors.ts';
 import type { SqlQuery } from './sql.ts';
 
+/** What a caller is told whose question wanted more than the settings allow. */
+export type Refusal = (cause: unknown) => ImmutableError;
+
 /**
- * The rows that answer a question. Throws `unavailable` when ClickHouse is away, `validation_failed` when
- * the answer would take more time or memory than the settings allow, `internal` when it refuses the SQL.
+ * The rows that answer a question. Throws `unavailable` when ClickHouse is away or full, what `refusal` makes
+ * (`validation_failed`) when the answer would take more time or memory than the settings allow, `internal`
+ * when it refuses the SQL.
  */
 export async function ask<Row>(
   clickhouse: ClickHouseClient,
-  { sql, params }: SqlQuery,
+  query: SqlQuery,
   settings: Record<string, string | number>,
+  refusal: Refusal = askForLess,
 ): Promise<Row[]> {
   try {
-    const result = await clickhouse.query({
-      query: sql,
-      query_params: params,
-      format: 'JSONEachRow',
-      clickhouse_settings: settings,
-    });
-    return await result.json<Row>();
+    return await rowsOf<Row>(clickhouse, query, settings);
   } catch (error) {
+    throw isTooCostly(error) ? refusal(error) : meaningOf(error);
+  }
+}
+
+/** The same, but undefined when the answer would take more than the settings allow. */
+export async function askWithin<Row>(
+  clickhouse: ClickHouseClient,
+  query: SqlQuery,
+  settings: Record<string, string | number>,
+): Promise<Row[] | undefined> {
+  try {
+    return await rowsOf<Row>(clickhouse, query, settings);
+  } catch (error) {
+    if (isTooCostly(error)) return undefined;
     throw meaningOf(error);
   }
 }
 
+async function rowsOf<Row>(
+  clickhouse: ClickHouseClient,
+  { sql, params }: SqlQuery,
+  settings: Record<string, string | number>,
+): Promise<Row[]> {
+  const result = await clickhouse.query({
+    query: sql,
+    query_params: params,
+    format: 'JSONEachRow',
+    clickhouse_settings: settings,
+  });
+  return await result.json<Row>();
+}
+
 /** ClickHouse's codes for a query that wanted more time, memory or rows than it may have. */
 const TOO_COSTLY = new Set(['158', '159', '160', '241', '307']);
+/** Too many queries, a socket that timed out or broke, a server that ends, no thread to be had: later it may work. */
+const BUSY = new Set(['202', '209', '210', '236', '439']);
 
-function meaningOf(cause: unknown): ImmutableError {
-  if (!(cause instanceof ClickHouseError)) {
-    return new ImmutableError('unavailable', 'The event store cannot be reached; try again.', {
-      retryAfterSeconds: 1,
-      cause,
-    });
+function isTooCostly(error: unknown): boolean {
+  return error instanceof ClickHouseError && TOO_COSTLY.has(error.code);
+}
+
+/** What an error of the client means to whoever asked; see `ask`. */
+export function meaningOf(cause: unknown): ImmutableError {
+  if (cause instanceof ClickHouseError && !BUSY.has(cause.code)) {
+    return new ImmutableError('internal', 'The event store refused a query.', { cause });
   }
-  if (TOO_COSTLY.has(cause.code)) {
-    const message = 'This takes too long; narrow it with from and to, or with another filter.';
-    const violations = [{ path: 'from', message: 'narrow the span of time' }];
-    return new ImmutableError('validation_failed', message, { violations, cause });
-  }
-  return new ImmutableError('internal', 'The event store refused a query.', { cause });
+  const message =
+    cause instanceof ClickHouseError
+      ? 'The event store has too much to do; try again.'
+      : 'The event store cannot be reached; try again.';
+  return new ImmutableError('unavailable', message, { retryAfterSeconds: 1, cause });
+}
+
+function askForLess(cause: unknown): ImmutableError {
+  const message = 'This takes too long; narrow it with from and to, or with another filter.';
+  const violations = [{ path: 'from', message: 'narrow the span of time' }];
+  return new ImmutableError('validation_failed', message, { violations, cause });
 }

@@ -15,12 +15,13 @@ export interface Parameters {
   ignored(): string[];
 }
 
-/** No stored value is longer, so a longer one could match nothing. */
+/** Characters (code points). No stored value is longer, so a longer one could match nothing. */
 const MAX_LENGTH = 1024;
 
 /** `query` is the raw text after the `?`. */
 export function readParameters(query: string): Parameters {
   const given = new URLSearchParams(query);
+  const garbled = garbledNames(query);
   const known = new Set<string>();
   const violations: Violation[] = [];
 
@@ -34,7 +35,8 @@ export function readParameters(query: string): Parameters {
     const values = given.getAll(name).filter((value) => value !== '');
     if (values.length > 1) return refuse(name, 'must be given once');
     const [value] = values;
-    if (value !== undefined && value.length > MAX_LENGTH) {
+    if (garbled.has(name)) return refuse(name, 'must be UTF-8, percent-encoded');
+    if (value !== undefined && value.length > MAX_LENGTH && [...value].length > MAX_LENGTH) {
       return refuse(name, `must have at most ${MAX_LENGTH} characters`);
     }
     return value;
@@ -73,4 +75,21 @@ export function readParameters(query: string): Parameters {
 /** In a query string a `+` that was not encoded means a space, and the offset of a time often is not. */
 function withPlusSign(time: string): string {
   return time.replace(/ (\d\d:\d\d)$/, '+$1');
+}
+
+/** Names of parameters whose bytes are no UTF-8: what they were meant to say would be looked for in vain. */
+function garbledNames(query: string): Set<string> {
+  const pairs = query
+    .split('&')
+    .map((pair) => [...new URLSearchParams(pair)].map(([name]) => ({ name, pair })));
+  return new Set(pairs.flat().flatMap(({ name, pair }) => (isUtf8(pair) ? [] : [name])));
+}
+
+function isUtf8(encoded: string): boolean {
+  try {
+    decodeURIComponent(encoded.replace(/%(?![0-9a-fA-F]{2})/g, '%25')); // A bare `%` stands for itself.
+    return true;
+  } catch {
+    return false;
+  }
 }

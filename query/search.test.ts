@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest';
+import { FILTERS } from './conditions.ts';
 import {
   countQuery,
   eventQuery,
-  FILTERS,
+  narrowing,
   pageQuery,
   parseSearch,
   type Search,
+  sampleQuery,
   searchIdentity,
   spanQuery,
 } from './search.ts';
@@ -61,8 +63,21 @@ describe('parseSearch', () => {
     ['order=up', 'order'],
     ['actor_id=a&actor_id=b', 'actor_id'],
     [`search=${'x'.repeat(1025)}`, 'search'],
+    [`resource_id=${encodeURIComponent('😀'.repeat(1025))}`, 'resource_id'],
+    ['actor_id=%FF', 'actor_id'],
+    ['limit=5&search=caf%E9', 'search'],
+    ['search=%ED%A0%80', 'search'],
+    ['order=asc&order=desc', 'order'],
+    ['from=2026-03-15T14:32:18Z&from=2026-03-15T14:32:18Z', 'from'],
+    ['action=a&action=a', 'action'],
   ])('%s is refused by name', (query, name) => {
     expect(Object.keys(violationsOf(query))).toEqual([name]);
+  });
+
+  test('a value of 1,024 characters outside the basic plane, a bare % and an empty repetition are understood', () => {
+    const long = '😀'.repeat(1024);
+    const { filters } = searchFor(`resource_id=${encodeURIComponent(long)}&search=100%&actor_id=&actor_id=a`);
+    expect(filters).toEqual({ resource_id: long, search: '100%', actor_id: 'a' });
   });
 
   test('names every violation at once', () => {
@@ -93,6 +108,17 @@ describe('searchIdentity', () => {
   });
 });
 
+describe('narrowing', () => {
+  const paths = (query: string) => narrowing(searchFor(query)).map(({ path }) => path);
+
+  test('names what the search does not give yet, and what of it costs much', () => {
+    expect(paths('search=ab')).toEqual(['search', 'from', 'actor_id']);
+    expect(paths('search=😀😀')).toEqual(['search', 'from', 'actor_id']);
+    expect(paths('search=abc&action=*.x')).toEqual(['action', 'from', 'actor_id']);
+    expect(paths('tenant_id=t&from=2026-01-01T00:00:00Z')).toEqual(['from']);
+  });
+});
+
 describe('the SQL', () => {
   test('never holds a value, only its parameter', () => {
     const hostile = "x' OR 1=1; DROP TABLE events --";
@@ -102,6 +128,7 @@ describe('the SQL', () => {
       pageQuery(hostile, search, 5),
       countQuery(hostile, search),
       spanQuery(hostile, search),
+      sampleQuery(hostile, search),
       eventQuery(hostile, hostile),
     ];
     for (const { sql, params } of queries) {

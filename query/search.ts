@@ -1,6 +1,7 @@
 import type { Violation } from '../core/errors.ts';
 import type { Micros } from '../core/time.ts';
 import { TABLES } from '../infra/clickhouse/names.ts';
+import { type Conditions, conditions, type EventFilter, FILTERS } from './conditions.ts';
 import { readParameters } from './parameters.ts';
 import { type SqlQuery, timeValue } from './sql.ts';
 
@@ -11,31 +12,11 @@ export const MAX_PAGE_SIZE = 100;
 /** Matches are counted one by one up to here; a larger total is an estimate. */
 export const EXACT_TOTAL = 100_000;
 
-/** Filters that a column of the same name must equal. */
-const EQUALITIES = [
-  'actor_id',
-  'actor_type',
-  'action_category',
-  'resource',
-  'resource_id',
-  'tenant_id',
-  'session_id',
-  'ip_country',
-] as const;
-
-export const FILTERS = [...EQUALITIES, 'action', 'target_type', 'target_id', 'search'] as const;
-export type FilterName = (typeof FILTERS)[number];
-
 export const ORDERS = ['desc', 'asc'] as const;
 /** By `created_at`, which no two events of a workspace share. */
 export type Order = (typeof ORDERS)[number];
 
-export interface Search {
-  filters: Partial<Record<FilterName, string>>;
-  /** Inclusive. */
-  from: Micros | undefined;
-  /** Inclusive. */
-  to: Micros | undefined;
+export interface Search extends EventFilter {
   order: Order;
   limit: number;
   cursor: string | undefined;
@@ -79,19 +60,22 @@ export function isFiltered(search: Search): boolean {
 
 /** One page: up to `limit + 1` rows (the last one only says that there are more), read along the sort key. */
 export function pageQuery(workspaceId: string, search: Search, after: Micros | undefined): SqlQuery {
-  const where = conditions(workspaceId, search);
-  if (after !== undefined) {
-    where.add(`created_at ${search.order === 'desc' ? '<' : '>'} {after:DateTime64(6, 'UTC')}`, {
-      after: timeValue(after),
-    });
-  }
+  const where = beyond(after, search.order, conditions(workspaceId, search));
   return {
     sql: `SELECT ${EVENT_COLUMNS}
       FROM ${TABLES.events}
-      WHERE ${where.sql()}
+      WHERE ${where.sql}
       ORDER BY workspace_id ${search.order}, created_at ${search.order}
       LIMIT {rows:UInt32}`,
     params: { ...where.params, rows: search.limit + 1 },
+  };
+}
+
+function beyond(after: Micros | undefined, order: Order, { sql, params }: Conditions): Conditions {
+  if (after === undefined) return { sql, params };
+  return {
+    sql: `${sql} AND created_at ${order === 'desc' ? '<' : '>'} {after:DateTime64(6, 'UTC')}`,
+    params: { ...params, after: timeValue(after) },
   };
 }
 
@@ -110,86 +94,70 @@ export function eventQuery(workspaceId: string, id: string): SqlQuery {
 export function spanQuery(workspaceId: string, search: Search): SqlQuery {
   const where = conditions(workspaceId, { ...search, filters: {} });
   const end = (order: Order) =>
-    `(SELECT seq FROM ${TABLES.events} WHERE ${where.sql()} ORDER BY workspace_id ${order}, created_at ${order} LIMIT 1)`;
+    `(SELECT seq FROM ${TABLES.events} WHERE ${where.sql} ORDER BY workspace_id ${order}, created_at ${order} LIMIT 1)`;
   return {
     sql: `SELECT min(seq) AS lowest, max(seq) AS highest FROM (${end('asc')} UNION ALL ${end('desc')})`,
     params: where.params,
   };
 }
 
-/** Counts the newest matches, up to one more than `EXACT_TOTAL`: `matches`, and the `lowest` seq among them. */
+/**
+ * Counts matches, up to one more than `EXACT_TOTAL`: `matches`. In no order, so that all cores read and the
+ * first hundred thousand that are found end it.
+ */
 export function countQuery(workspaceId: string, search: Search): SqlQuery {
   const where = conditions(workspaceId, search);
   return {
-    sql: `SELECT count() AS matches, min(seq) AS lowest
-      FROM (
-        SELECT seq FROM ${TABLES.events} WHERE ${where.sql()}
-        ORDER BY workspace_id DESC, created_at DESC LIMIT {most:UInt32}
-      )`,
+    sql: `SELECT count() AS matches
+      FROM (SELECT 1 FROM ${TABLES.events} WHERE ${where.sql} LIMIT {most:UInt32})`,
     params: { ...where.params, most: EXACT_TOTAL + 1 },
   };
 }
 
+/**
+ * How frequent matches are, from the newest ones: how many (`matches`, `SAMPLE_ROWS` at most) between which
+ * seqs (`lowest`, `highest`), and the `first` seq of the search's span of time, filters aside.
+ */
+export function sampleQuery(workspaceId: string, search: Search): SqlQuery {
+  const where = conditions(workspaceId, search);
+  const span = conditions(workspaceId, { ...search, filters: {} });
+  return {
+    sql: `SELECT count() AS matches, min(seq) AS lowest, max(seq) AS highest,
+        (SELECT seq FROM ${TABLES.events} WHERE ${span.sql} ORDER BY workspace_id, created_at LIMIT 1) AS first
+      FROM (
+        SELECT seq FROM ${TABLES.events} WHERE ${where.sql}
+        ORDER BY workspace_id DESC, created_at DESC LIMIT {sample:UInt32}
+      )`,
+    params: { ...where.params, sample: SAMPLE_ROWS },
+  };
+}
+
+/** Enough to tell how frequent a thing is to some percent. */
+export const SAMPLE_ROWS = 1_000;
+
+/** What would make a search cheaper that was refused for its cost. */
+export function narrowing({ filters, from }: Search): Violation[] {
+  const violations: Violation[] = [];
+  const add = (path: string, message: string) => violations.push({ path, message });
+  if (filters.search !== undefined && [...filters.search].length < INDEXED_LETTERS) {
+    add(
+      'search',
+      `give at least ${INDEXED_LETTERS} characters: fewer are in no index, and every event is read`,
+    );
+  }
+  if (filters.action?.includes('*')) add('action', 'give the action without *, or less of it as *');
+  if (from === undefined) add('from', 'add from and to');
+  else add('from', 'bring from and to closer together');
+  const given = BY_VALUE.some((name) => filters[name] !== undefined);
+  if (!given) add(BY_VALUE[0], `add one of ${BY_VALUE.join(', ')}`);
+  return violations;
+}
+
+/** The text index holds every run of three characters. */
+const INDEXED_LETTERS = 3;
+/** Filters with an index that lists a value's events. */
+const BY_VALUE = ['actor_id', 'resource_id', 'session_id', 'tenant_id', 'target_id'] as const;
+
 /** Aliases differ from column names, since ClickHouse would put an alias in a column's place everywhere. */
 const EVENT_COLUMNS = `id, seq, toUnixTimestamp64Micro(created_at) AS created_at_micros, body, private,
   lower(hex(event_hash)) AS hash_hex, lower(hex(previous_event_hash)) AS previous_hash_hex`;
-
-function conditions(workspaceId: string, { filters, from, to }: Search): Where {
-  const where = new Where();
-  where.add('workspace_id = {workspace_id:String}', { workspace_id: workspaceId });
-  if (from !== undefined) where.add("created_at >= {from:DateTime64(6, 'UTC')}", { from: timeValue(from) });
-  if (to !== undefined) where.add("created_at <= {to:DateTime64(6, 'UTC')}", { to: timeValue(to) });
-
-  for (const name of EQUALITIES) {
-    const value = filters[name];
-    if (value !== undefined) where.add(`${name} = {${name}:String}`, { [name]: value });
-  }
-  if (filters.action !== undefined) addAction(where, filters.action);
-  addTarget(where, filters.target_type, filters.target_id);
-  if (filters.search !== undefined) {
-    where.add('search_text LIKE lowerUTF8({search:String})', {
-      search: `%${literally(filters.search)}%`,
-    });
-  }
-  return where;
-}
-
-function addAction(where: Where, action: string): void {
-  if (action.includes('*')) {
-    const pattern = action.split(/\*+/).map(literally).join('%');
-    where.add('action LIKE {action:String}', { action: pattern });
-  } else {
-    where.add('action = {action:String}', { action });
-  }
-}
-
-/** Type and id together ask for one target that has both. `has` comes first: that is what the indexes serve. */
-function addTarget(where: Where, type: string | undefined, id: string | undefined): void {
-  if (type !== undefined) where.add('has(target_types, {target_type:String})', { target_type: type });
-  if (id !== undefined) where.add('has(target_ids, {target_id:String})', { target_id: id });
-  if (type !== undefined && id !== undefined) {
-    where.add(
-      'arrayExists((t, i) -> t = {target_type:String} AND i = {target_id:String}, target_types, target_ids)',
-      {},
-    );
-  }
-}
-
-/** A text inside a LIKE pattern that matches only itself. */
-function literally(text: string): string {
-  return text.replace(/[\\%_]/g, '\\$&');
-}
-
-class Where {
-  readonly params: Record<string, string> = {};
-  readonly #conditions: string[] = [];
-
-  add(condition: string, params: Record<string, string>): void {
-    this.#conditions.push(condition);
-    Object.assign(this.params, params);
-  }
-
-  sql(): string {
-    return this.#conditions.join(' AND ');
-  }
-}

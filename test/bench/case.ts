@@ -14,6 +14,10 @@ export interface Bench {
   seconds: number;
   /** The size the goals speak of rather than the short one. */
   full: boolean;
+  /** How many rows a case that reads much is to have, if not its own number. */
+  rows?: number | undefined;
+  /** A folder to keep those rows in, and to find them in again. */
+  keep?: string | undefined;
   /** Says on the terminal what is going on. */
   progress(text: string): void;
   log: Logger;

@@ -41,9 +41,10 @@ async function main(): Promise<void> {
 async function runCases(options: Options): Promise<Figure[]> {
   const log = createLogger('bench', 'error');
   const figures: Figure[] = [];
+  const { seconds, full, rows, keep } = options;
   for (const { name, run } of options.cases) {
     const progress = (text: string) => say(`${name}: ${text}`);
-    figures.push(...(await run({ seconds: options.seconds, full: options.full, progress, log })));
+    figures.push(...(await run({ seconds, full, rows, keep, progress, log })));
   }
   return figures;
 }

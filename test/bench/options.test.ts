@@ -15,6 +15,13 @@ test('without a case all run, and a name picks one', () => {
   });
 });
 
+test('rows and a folder to keep them in', () => {
+  expect(readOptions(['--rows', '100000000', '--keep', '/tmp/rows'], known)).toMatchObject({
+    rows: 100_000_000,
+    keep: '/tmp/rows',
+  });
+});
+
 test('help names every case', () => {
   expect(readOptions(['--help'], known)).toBe('help');
   expect(helpText(known)).toContain('two  the second');
@@ -23,6 +30,8 @@ test('help names every case', () => {
 test.each([
   [['three'], /no case "three"\. Known: one, two/],
   [['--seconds', 'soon'], /--seconds: "soon"/],
+  [['--rows', 'many'], /--rows: "many"/],
+  [['--rows', '1e9.5'], /--rows/],
   [['--fast'], /--fast/],
 ])('%j is refused with what to write instead', (args, message) => {
   expect(() => readOptions(args, known)).toThrow(message);

@@ -6,6 +6,8 @@ export interface Options {
   seconds: number;
   full: boolean;
   jsonFile: string | undefined;
+  rows: number | undefined;
+  keep: string | undefined;
 }
 
 const DEFAULT_SECONDS = 10;
@@ -18,6 +20,8 @@ export function readOptions(args: string[], known: readonly BenchCase[]): Option
     options: {
       seconds: { type: 'string' },
       json: { type: 'string' },
+      rows: { type: 'string' },
+      keep: { type: 'string' },
       full: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -28,6 +32,8 @@ export function readOptions(args: string[], known: readonly BenchCase[]): Option
     seconds: secondsFrom(values.seconds),
     full: values.full,
     jsonFile: values.json,
+    rows: rowsFrom(values.rows),
+    keep: values.keep,
   };
 }
 
@@ -46,6 +52,8 @@ export function helpText(known: readonly BenchCase[]): string {
     `  --seconds N  how long each load is measured (default ${DEFAULT_SECONDS})`,
     '  --full       the sizes the goals speak of, rather than the short ones',
     '  --json FILE  where the results go (default bench-results/<date>.json)',
+    '  --rows N     how many rows `query` reads among',
+    '  --keep DIR   a folder to keep those rows in; they are used again when it is given again',
     '  --help       this',
   ].join('\n');
 }
@@ -60,4 +68,11 @@ function secondsFrom(text: string | undefined): number {
   const seconds = text === undefined ? DEFAULT_SECONDS : Number(text);
   if (seconds >= 1 && seconds <= 86_400) return seconds;
   throw new Error(`--seconds: "${text}" is not a number from 1 to 86400.`);
+}
+
+function rowsFrom(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const rows = Number(text);
+  if (Number.isSafeInteger(rows) && rows >= 10_000) return rows;
+  throw new Error(`--rows: "${text}" is not a whole number from 10000.`);
 }

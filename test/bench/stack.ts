@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readOrMakeSecrets } from '../../cli/secrets.ts';
+import { cursorKeyFrom } from '../../cli/serve.ts';
 import { createKey, WORKSPACE_SCOPES } from '../../control/keys.ts';
 import { createWorkspace } from '../../control/workspaces.ts';
 import type { EventInput } from '../../core/event.ts';
@@ -33,6 +36,10 @@ export interface BenchStack {
   untilQuiet(): Promise<void>;
   /** Asks ClickHouse as the user that may do everything; the answer is what its FORMAT gives. */
   sql(query: string, options?: Query): Promise<Buffer>;
+  /** Where the user that answers queries asks. */
+  readerUrl: string;
+  /** Signs the cursors of this stack. */
+  cursorKey: Uint8Array;
 }
 
 export interface BenchWorkspace {
@@ -46,13 +53,16 @@ const SEED_STEP_MICROS = 100_000;
 const QUIET_WITHIN_MS = 60_000;
 const KEYS_KNOWN_WITHIN_MS = 5000;
 
-/** A stack of its own for one case, on an empty directory, ended and removed whatever happens. */
+/** A stack of its own for one case, on an empty directory, ended and removed whatever happens; one on `dataDir` is kept. */
 export async function withStack<T>(
-  { progress, log }: { progress(text: string): void; log: Logger },
+  { progress, log, dataDir }: { progress(text: string): void; log: Logger; dataDir?: string | undefined },
   use: (stack: BenchStack) => Promise<T>,
 ): Promise<T> {
   progress('starting the stack');
-  const stack = await startStack({ env: { IMMUTABLE_LOG_LEVEL: 'warn' } });
+  const stack = await startStack({
+    ...(dataDir === undefined ? {} : { dataDir }),
+    env: { IMMUTABLE_LOG_LEVEL: 'warn' },
+  });
   try {
     return await use(benchStack(stack, log));
   } finally {
@@ -97,7 +107,14 @@ function benchStack(stack: Stack, log: Logger): BenchStack {
       }
     },
     sql,
+    readerUrl: stack.clickhouseUrls.reader,
+    cursorKey: cursorKeyOf(stack),
   };
+}
+
+function cursorKeyOf(stack: Stack): Uint8Array {
+  const { secretKeyFile } = readOrMakeSecrets(stack.directory.keys);
+  return cursorKeyFrom(readFileSync(secretKeyFile, 'utf8').trim(), 'bench');
 }
 
 async function makeWorkspaces(natsUrl: string, count: number, log: Logger): Promise<BenchWorkspace[]> {

@@ -3,7 +3,7 @@ import { canonicalJson } from '../../core/json.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { ask } from '../../query/ask.ts';
-import { FILTERS, type FilterName } from '../../query/search.ts';
+import { FILTERS, type FilterName } from '../../query/conditions.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { type Answer, startTestQuery, type TestQuery } from '../support/query.ts';
 import {
@@ -290,7 +290,51 @@ describe('pages', () => {
   });
 });
 
+describe('a session', () => {
+  test('is given whole and in order, and followed while it goes on', async () => {
+    const workspaceId = 'ws_00000000000000e5';
+    const step = (n: number) => ({ actor_id: 'user_1', action: `step.${n}`, session_id: `sess_${n % 3}` });
+    let stored = chainEvents(
+      workspaceId,
+      Array.from({ length: 90 }, (_, n) => step(n)),
+    );
+    await insertSeeded(writer, stored);
+    const path = '/events?session_id=sess_1&order=asc&limit=7';
+    const actions: string[] = [];
+    let cursor = '';
+    let arrived = false;
+    for (;;) {
+      const answer = await api.get(workspaceId, `${path}&cursor=${cursor}`);
+      expect(answer.json.pagination.total).toBe(30);
+      actions.push(...answer.json.data.map(({ action }: { action: string }) => action));
+      if (answer.json.pagination.next_cursor === null) break;
+      cursor = answer.json.pagination.next_cursor;
+      if (!arrived) {
+        const more = Array.from({ length: 9 }, (_, n) => step(90 + n));
+        const later = chainEvents(workspaceId, more, { head: headOf(stored) });
+        await insertSeeded(writer, later);
+        stored = [...stored, ...later];
+        arrived = true;
+      }
+    }
+    const wanted = stored.filter(({ event }) => event.session_id === 'sess_1');
+    expect(actions).toEqual(wanted.map(({ event }) => event.action));
+    expect(actions).toHaveLength(33);
+  });
+});
+
 describe('bad parameters', () => {
+  test('that are not UTF-8 are 422, and control characters are looked for', async () => {
+    const answer = await api.get(WORKSPACE, '/events?actor_id=%FF&search=%C3%28');
+    expect(answer.status).toBe(422);
+    expect(answer.json.violations).toMatchObject([{ path: 'actor_id' }, { path: 'search' }]);
+    for (const value of ['%00', 'a%00b', '%01%1F', '%0A', '%7F', '%EF%BF%BF']) {
+      const none = await api.get(WORKSPACE, `/events?actor_id=${value}&action=${value}&search=${value}`);
+      expect(none.status, value).toBe(200);
+      expect(none.json.data, value).toEqual([]);
+    }
+  });
+
   test('are 422 and named', async () => {
     const answer = await api.get(WORKSPACE, '/events?limit=1000&from=2026-13-01T00:00:00Z&order=random');
     expect(answer.status).toBe(422);
