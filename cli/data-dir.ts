@@ -9,6 +9,8 @@ export interface DataDir {
   nats: string;
   clickhouse: string;
   keys: string;
+  /** Made by the object store when it is first used. */
+  objects: string;
   logs: string;
   runFile: string;
   credentialsFile: string;
@@ -23,6 +25,7 @@ export function dataDirAt(path: string): DataDir {
     nats: join(path, 'nats'),
     clickhouse: join(path, 'clickhouse'),
     keys: join(path, 'keys'),
+    objects: join(path, 'objects'),
     logs: join(path, 'logs'),
     runFile: join(path, 'run.json'),
     credentialsFile: join(path, 'credentials.json'),

@@ -1,13 +1,19 @@
 import { hkdfSync } from 'node:crypto';
-import { watchKeys } from '../control/keys.ts';
+import { type KeyRing, watchKeys } from '../control/keys.ts';
 import { ImmutableError } from '../core/errors.ts';
-import type { ClickHouseClient } from '../infra/clickhouse/client.ts';
+import { type ClickHouseClient, connectClickHouse } from '../infra/clickhouse/client.ts';
 import { openGeo } from '../infra/geo/geo.ts';
+import type { Route } from '../infra/http/types.ts';
+import type { NatsConnection } from '../infra/nats/connect.ts';
 import { openBucket } from '../infra/nats/kv.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
+import { openObjectStore } from '../infra/object-store/open.ts';
 import { startIngest } from '../ingest/main.ts';
+import { startExports } from '../query/export/main.ts';
 import { queryRoutes } from '../query/routes.ts';
+import { baseUrl } from './base-url.ts';
 import { connectStores } from './connect.ts';
+import { dataDirAt } from './data-dir.ts';
 import { findKnownIds } from './known-ids.ts';
 import type { ProcessContext, RunningRole } from './process.ts';
 
@@ -22,7 +28,13 @@ export async function startApiRole(
   const keyRing = await watchKeys(buckets.keys, { log });
   lifecycle.onStop('keys', () => keyRing.stop());
 
-  const query = cursorKey === undefined ? [] : queryRoutes({ clickhouse, keyRing, cursorKey });
+  const query =
+    cursorKey === undefined
+      ? []
+      : [
+          ...queryRoutes({ clickhouse, keyRing, cursorKey }),
+          ...(await exportRoutesOf(context, name, nc, keyRing)),
+        ];
   if (name === 'query')
     return { routes: query, ready: async () => [...missing(), ...(await unanswered(clickhouse))] };
 
@@ -48,6 +60,37 @@ export async function startApiRole(
 
 const DRAIN_MS = 2_000;
 
+/** Of the six places that the embedded ClickHouse has for reading, at most so many are for exports. */
+const EXPORT_CONNECTIONS = 3;
+
+/** Every process that answers queries makes exports too. */
+async function exportRoutesOf(
+  { config, log, metrics, lifecycle }: ProcessContext,
+  name: string,
+  nc: NatsConnection,
+  keyRing: KeyRing,
+): Promise<Route[]> {
+  if (config.clickhouseUrl === undefined) return [];
+  const clickhouse = connectClickHouse(config.clickhouseUrl, { maxConnections: EXPORT_CONNECTIONS });
+  lifecycle.onStop('ClickHouse for exports', () => clickhouse.close());
+  const exports = await startExports({
+    bucket: await openBucket(nc, BUCKETS.exports),
+    store: await openObjectStore({
+      objectStoreUrl: config.objectStoreUrl,
+      folder: dataDirAt(config.dataDir).objects,
+    }),
+    clickhouse,
+    keyRing,
+    linkKey: derivedKey(config.secretKey, name, 'immutable export link'),
+    publicUrl: config.publicUrl ?? baseUrl(config, config.port),
+    instance: config.instanceId,
+    log,
+    metrics,
+  });
+  lifecycle.onStop('exports', () => exports.stop());
+  return exports.routes;
+}
+
 /** Not asked where events are accepted too: that must go on when ClickHouse is away. */
 async function unanswered(clickhouse: ClickHouseClient): Promise<string[]> {
   const { success } = await clickhouse.ping({ select: true });
@@ -55,11 +98,16 @@ async function unanswered(clickhouse: ClickHouseClient): Promise<string[]> {
 }
 
 /** Every process that answers queries signs cursors alike, so that a page may come from another one. */
-function cursorKeyFrom(secretKey: string | undefined, name: string): Uint8Array {
+export function cursorKeyFrom(secretKey: string | undefined, name: string): Uint8Array {
+  return derivedKey(secretKey, name, 'immutable cursor');
+}
+
+/** A key for one purpose, the same on every process that has the installation's secret. */
+function derivedKey(secretKey: string | undefined, name: string, purpose: string): Uint8Array {
   if (secretKey === undefined) {
     throw new ImmutableError('misconfigured', `The role ${name} needs IMMUTABLE_SECRET_KEY.`, {
       nextStep: 'Make one with `openssl rand -hex 32`, and give it to every process.',
     });
   }
-  return new Uint8Array(hkdfSync('sha256', Buffer.from(secretKey, 'hex'), '', 'immutable cursor', 32));
+  return new Uint8Array(hkdfSync('sha256', Buffer.from(secretKey, 'hex'), '', purpose, 32));
 }

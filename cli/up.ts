@@ -6,6 +6,7 @@ import { createLifecycle, untilAskedToStop } from '../infra/lifecycle.ts';
 import { createLogger, toFile } from '../infra/log.ts';
 import { connectNats } from '../infra/nats/connect.ts';
 import { banner } from './banner.ts';
+import { baseUrl } from './base-url.ts';
 import { type Children, createChildren, endOrphans, roleSpec } from './children.ts';
 import { readCredentials } from './credentials.ts';
 import { type DataDir, prepareDataDir } from './data-dir.ts';
@@ -163,12 +164,4 @@ async function startRoles(options: {
     health[role] = `http://127.0.0.1:${healthPort}`;
   }
   return health;
-}
-
-/** Where this machine reaches the API. */
-function baseUrl(config: Config, port: number): string {
-  const scheme = config.tlsCert === undefined ? 'http' : 'https';
-  const everyAddress = config.host === '0.0.0.0' || config.host === '::';
-  const host = everyAddress ? '127.0.0.1' : config.host;
-  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

@@ -1,6 +1,10 @@
 import { ERROR_CODES, type ErrorCode } from '../core/errors.ts';
 import { type ClientField, EVENT_FIELDS, LIMITS } from '../core/event.ts';
-import { DEFAULT_PAGE_SIZE, EXACT_TOTAL, FILTERS, type FilterName, MAX_PAGE_SIZE, ORDERS } from './search.ts';
+import { FILTERS, type FilterName } from './conditions.ts';
+import { FORMATS } from './export/format.ts';
+import { MANIFEST_VERSION } from './export/manifest.ts';
+import { STATUSES } from './export/record.ts';
+import { DEFAULT_PAGE_SIZE, EXACT_TOTAL, MAX_PAGE_SIZE, ORDERS } from './search.ts';
 import { BREAK_TYPES, MAX_BREAKS } from './verify.ts';
 
 /** A JSON value of the description. */
@@ -27,6 +31,10 @@ export function openApiDocument(): { [member: string]: Json } {
       '/events/batch': { post: POST_BATCH },
       '/events/{id}': { get: GET_EVENT },
       '/verify': { get: VERIFY },
+      '/exports': { get: LIST_EXPORTS, post: POST_EXPORT },
+      '/exports/{id}': { get: GET_EXPORT },
+      '/exports/{id}/download': { get: DOWNLOAD_EXPORT },
+      '/exports/{id}/manifest': { get: DOWNLOAD_MANIFEST },
       '/openapi.json': { get: DESCRIBE },
     },
     components: {
@@ -53,6 +61,12 @@ const DAMAGED: Schema = {
   description: 'There only if a stored text cannot be read; what it held is then empty, even the id.',
 };
 const WARNINGS: Schema = { type: 'array', items: STRING };
+const EXPORT_ID: Schema = { type: 'string', pattern: '^exp_[0-9a-f]{16}$' };
+const EXPORT_FILTERS: Schema = {
+  type: 'object',
+  additionalProperties: STRING,
+  description: 'As they were asked for.',
+};
 
 const SCHEMAS: Schema = {
   NewEvent: newEventSchema(),
@@ -83,6 +97,9 @@ const SCHEMAS: Schema = {
     metadata: orNull(JSON_OBJECT),
   }),
   Verification: verificationSchema(),
+  NewExport: newExportSchema(),
+  Export: exportSchema(),
+  ExportManifest: manifestSchema(),
   Violation: object({ path: STRING, message: STRING }),
   Error: object(
     {
@@ -190,6 +207,66 @@ function verificationSchema(): Schema {
   });
 }
 
+function newExportSchema(): Schema {
+  return {
+    ...object(
+      {
+        ...Object.fromEntries(FILTERS.map((name) => [name, { ...STRING_OR_NULL, maxLength: 1024 }])),
+        from: orNull({ ...TIME, description: 'Earliest `created_at`, inclusive.' }),
+        to: orNull({ ...TIME, description: 'Latest `created_at`, inclusive.' }),
+        format: { enum: [...FORMATS, null], default: 'csv' },
+        bom: { type: ['boolean', 'null'], description: 'Begin a CSV file with a byte order mark.' },
+      },
+      [],
+    ),
+    description: 'The filters of `GET /events`. None: everything.',
+  };
+}
+
+function exportSchema(): Schema {
+  const link = (what: string): Schema => ({
+    ...STRING_OR_NULL,
+    description: `Fetches ${what} without a key; null until it is completed, and once it has expired.`,
+  });
+  return object({
+    id: EXPORT_ID,
+    status: { enum: [...STATUSES] },
+    filters: EXPORT_FILTERS,
+    total_rows: orNull(COUNT),
+    file_size: { ...orNull(COUNT), description: 'In bytes.' },
+    progress: { type: 'integer', minimum: 0, maximum: 100, description: 'In percent.' },
+    download_url: link('the file'),
+    manifest_url: link('the manifest'),
+    error_message: STRING_OR_NULL,
+    created_at: TIME,
+    expires_at: { ...TIME, description: 'When the file is removed.' },
+  });
+}
+
+function manifestSchema(): Schema {
+  const end = orNull(object({ seq: SEQ, event_hash: HASH, previous_event_hash: orNull(HASH) }));
+  return object({
+    version: { const: MANIFEST_VERSION },
+    export_id: EXPORT_ID,
+    workspace_id: STRING,
+    created_at: TIME,
+    file_name: STRING,
+    format: { enum: [...FORMATS] },
+    columns: { type: 'array', items: STRING },
+    filters: EXPORT_FILTERS,
+    complete: {
+      type: 'boolean',
+      description: 'Nothing was filtered but the time, and no `seq` from the first to the last is missing.',
+    },
+    rows: COUNT,
+    file_size: COUNT,
+    sha256: { ...HASH, description: 'Of the whole file.' },
+    first: end,
+    last: end,
+    checkpoint: { type: 'null' },
+  });
+}
+
 function publicCodes(): ErrorCode[] {
   const isErrorCode = (code: string): code is ErrorCode => code in ERROR_CODES;
   return Object.keys(ERROR_CODES)
@@ -203,7 +280,9 @@ const ERROR_NOTES: Partial<Record<ErrorCode, string>> = {
   bad_request: 'Cannot be read: broken JSON, an altered cursor.',
   unauthenticated: 'No API key, or one that is not valid.',
   forbidden: 'The API key may not do this.',
-  not_found: 'No such event here. With `Retry-After`: it may have been accepted a moment ago.',
+  not_found: 'No such thing here. With `Retry-After`, an event: it may have been accepted a moment ago.',
+  conflict: 'Not in this state.',
+  gone: 'It has expired and was removed.',
   payload_too_large: 'Larger than may be sent.',
   validation_failed: 'Readable, but against a rule; `violations` says which.',
   rate_limited: 'Too much at a time; see `Retry-After`.',
@@ -271,7 +350,14 @@ const LIST_EVENTS: Schema = {
         ),
       ),
     },
-    ...errors('bad_request', 'unauthenticated', 'forbidden', 'validation_failed', 'unavailable'),
+    ...errors(
+      'bad_request',
+      'unauthenticated',
+      'forbidden',
+      'validation_failed',
+      'rate_limited',
+      'unavailable',
+    ),
   },
 };
 
@@ -305,6 +391,103 @@ const VERIFY: Schema = {
   },
 };
 
+const POST_EXPORT: Schema = {
+  operationId: 'createExport',
+  summary: 'Ask for a file of events. At most 5 of a workspace are made at a time.',
+  requestBody: { required: false, content: json(ref('NewExport')) },
+  responses: {
+    202: {
+      description: 'It is being made; unknown members are named in `warnings`.',
+      content: json(
+        object({ data: object({ id: EXPORT_ID, status: { const: 'pending' } }), warnings: WARNINGS }, [
+          'data',
+        ]),
+      ),
+    },
+    ...errors(
+      'bad_request',
+      'unauthenticated',
+      'forbidden',
+      'payload_too_large',
+      'validation_failed',
+      'rate_limited',
+      'unavailable',
+    ),
+  },
+};
+
+const LIST_EXPORTS: Schema = {
+  operationId: 'listExports',
+  summary: 'The exports of the workspace in the last 30 days, newest first.',
+  parameters: [
+    parameter('limit', { type: 'integer', minimum: 1, maximum: MAX_PAGE_SIZE, default: DEFAULT_PAGE_SIZE }),
+    parameter('cursor', STRING, '`next_cursor` of the page before.'),
+  ],
+  responses: {
+    200: {
+      description: 'A page of exports.',
+      content: json(
+        object(
+          { data: { type: 'array', items: ref('Export') }, pagination: pagination(), warnings: WARNINGS },
+          ['data', 'pagination'],
+        ),
+      ),
+    },
+    ...errors('bad_request', 'unauthenticated', 'forbidden', 'validation_failed', 'unavailable'),
+  },
+};
+
+const EXPORT_ID_PARAMETER: Schema = { name: 'id', in: 'path', required: true, schema: STRING };
+
+const GET_EXPORT: Schema = {
+  operationId: 'getExport',
+  summary: 'How far an export is, and where its file can be fetched.',
+  parameters: [EXPORT_ID_PARAMETER],
+  responses: {
+    200: { description: 'The export.', content: json(object({ data: ref('Export') })) },
+    ...errors('unauthenticated', 'forbidden', 'not_found', 'unavailable'),
+  },
+};
+
+const LINK: Schema = {
+  security: [],
+  parameters: [
+    EXPORT_ID_PARAMETER,
+    parameter('signature', STRING, 'From `download_url` or `manifest_url`, which carry it.'),
+  ],
+};
+const LINK_ANSWERS: Schema = {
+  302: { description: 'It is at the address in `Location`, for some minutes.' },
+  ...errors('not_found', 'conflict', 'gone', 'unavailable'),
+};
+
+const DOWNLOAD_EXPORT: Schema = {
+  operationId: 'downloadExport',
+  summary: 'The file itself, for whoever has the link, or a redirect to it.',
+  ...LINK,
+  responses: {
+    200: {
+      description: 'The file.',
+      content: {
+        'text/csv': { schema: STRING },
+        'application/x-ndjson': { schema: STRING },
+        'application/vnd.apache.parquet': { schema: { type: 'string', format: 'binary' } },
+      },
+    },
+    ...LINK_ANSWERS,
+  },
+};
+
+const DOWNLOAD_MANIFEST: Schema = {
+  operationId: 'downloadManifest',
+  summary: 'What an export holds, and by which SHA-256 it can be checked.',
+  ...LINK,
+  responses: {
+    200: { description: 'The manifest.', content: json(ref('ExportManifest')) },
+    ...LINK_ANSWERS,
+  },
+};
+
 const DESCRIBE: Schema = {
   operationId: 'describe',
   summary: 'This description.',
@@ -331,7 +514,10 @@ function pagination(): Schema {
   return object({
     has_more: { type: 'boolean' },
     next_cursor: STRING_OR_NULL,
-    total: { ...COUNT, description: `Exact up to ${EXACT_TOTAL}, and without filters.` },
+    total: {
+      ...COUNT,
+      description: `Exact up to ${EXACT_TOTAL} unless too costly to count, and without filters. Later pages repeat the first one's.`,
+    },
     total_is_estimate: { type: 'boolean' },
   });
 }

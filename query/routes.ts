@@ -3,14 +3,14 @@ import { authenticate, type KeyRing } from '../control/keys.ts';
 import { ImmutableError } from '../core/errors.ts';
 import { errorResponse, jsonResponse } from '../infra/http/answer.ts';
 import type { HttpRequest, HttpResponse, Route } from '../infra/http/types.ts';
-import { type CursorBinding, decodeCursor, encodeCursor } from './cursor.ts';
+import { type CursorBinding, decodePlace, encodeCursor } from './cursor.ts';
 import { mayBeUnderWay, readEventId } from './event-id.ts';
 import { openApiDocument } from './openapi.ts';
 import { readParameters } from './parameters.ts';
 import { presentEvent } from './present.ts';
-import { createEventReader } from './reader.ts';
+import { createEventReader, type SearchBudget } from './reader.ts';
 import { parseSearch, type Search, searchIdentity } from './search.ts';
-import { createTurns } from './turns.ts';
+import { createTurns, type TurnsOptions } from './turns.ts';
 import { type Verification, type VerifyRange, verifyChain } from './verify.ts';
 
 export interface QueryDeps {
@@ -20,20 +20,41 @@ export interface QueryDeps {
   /** Signs cursors: the same on every process that answers queries. */
   cursorKey: Uint8Array;
   now?: () => number;
+  searchBudget?: SearchBudget;
 }
 
 const DEFAULT_VERIFY_LIMIT = 10_000;
 /** Proxies and clients give up on an answer that takes longer; what is left is for the next request. */
 const MAX_VERIFY_MS = 50_000;
 /** Each keeps a core or two busy. */
-const VERIFICATIONS_AT_ONCE = 2;
-const VERIFICATIONS_WAITING = 16;
+const VERIFICATION_TURNS: TurnsOptions = {
+  atOnce: 2,
+  atOnceEach: 1,
+  mostWaitingEach: 8,
+  longestWaitMs: MAX_VERIFY_MS,
+  retryAfterSeconds: 10,
+};
+/** ClickHouse runs six queries of the reader's at a time: two stay free of lists, for single events. */
+const SEARCH_TURNS: TurnsOptions = {
+  atOnce: 4,
+  atOnceEach: 2,
+  mostWaitingEach: 32,
+  longestWaitMs: 5_000,
+  retryAfterSeconds: 1,
+};
 
 /** `GET /events`, `/events/{id}`, `/verify` for the scope `read`, and the API's description for everyone. */
-export function queryRoutes({ clickhouse, keyRing, cursorKey, now = Date.now }: QueryDeps): Route[] {
-  const reader = createEventReader(clickhouse);
+export function queryRoutes({
+  clickhouse,
+  keyRing,
+  cursorKey,
+  now = Date.now,
+  searchBudget,
+}: QueryDeps): Route[] {
+  const reader = createEventReader(clickhouse, searchBudget);
   const description = JSON.stringify(openApiDocument());
-  const inTurn = createTurns(VERIFICATIONS_AT_ONCE, VERIFICATIONS_WAITING);
+  const verificationTurn = createTurns(VERIFICATION_TURNS);
+  const searchTurn = createTurns(SEARCH_TURNS);
 
   const workspaceOf = (request: HttpRequest) =>
     authenticate(keyRing, request.header('authorization'), 'read').workspace_id;
@@ -42,15 +63,17 @@ export function queryRoutes({ clickhouse, keyRing, cursorKey, now = Date.now }: 
     const workspaceId = workspaceOf(request);
     const { search, warnings } = readSearch(request.query);
     const binding: CursorBinding = { workspaceId, search: searchIdentity(search) };
-    const after = search.cursor === undefined ? undefined : decodeCursor(search.cursor, binding, cursorKey);
-    const { rows, hasMore, total } = await reader.page(workspaceId, search, after);
-    const last = rows.at(-1);
+    const place = search.cursor === undefined ? undefined : decodePlace(search.cursor, binding, cursorKey);
+    const { rows, hasMore, total } = await searchTurn(workspaceId, () =>
+      reader.page(workspaceId, search, place),
+    );
+    const last = hasMore ? rows.at(-1) : undefined;
     return jsonResponse(200, {
       data: rows.map(presentEvent),
       pagination: {
         has_more: hasMore,
         next_cursor:
-          hasMore && last !== undefined ? encodeCursor(last.created_at_micros, binding, cursorKey) : null,
+          last === undefined ? null : encodeCursor(last.created_at_micros, binding, cursorKey, total),
         total: total.count,
         total_is_estimate: total.isEstimate,
       },
@@ -71,7 +94,9 @@ export function queryRoutes({ clickhouse, keyRing, cursorKey, now = Date.now }: 
   async function verify(request: HttpRequest): Promise<HttpResponse> {
     const workspaceId = workspaceOf(request);
     const { range, warnings } = readVerifyRange(request.query);
-    const data = await inTurn(() => verifyWithin(MAX_VERIFY_MS, clickhouse, { workspaceId, ...range }));
+    const data = await verificationTurn(workspaceId, () =>
+      verifyWithin(MAX_VERIFY_MS, clickhouse, { workspaceId, ...range }),
+    );
     return jsonResponse(200, { data, ...(warnings.length > 0 ? { warnings } : {}) });
   }
 

@@ -35,6 +35,8 @@ export const BUCKETS = {
   alarms: 'alarms',
   /** How far each partition is stored: what may be purged. */
   floors: 'floors',
+  /** Jobs that make files of events, and how far each is. */
+  exports: 'exports',
 } as const;
 
 export type BucketName = (typeof BUCKETS)[keyof typeof BUCKETS];

@@ -2,7 +2,7 @@ import { createKeyRing, newToken, tokenHash } from '../../control/keys.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { startHttpServer } from '../../infra/http/server.ts';
 import { createLogger } from '../../infra/log.ts';
-import { queryRoutes } from '../../query/routes.ts';
+import { type QueryDeps, queryRoutes } from '../../query/routes.ts';
 
 export interface Answer {
   status: number;
@@ -27,7 +27,10 @@ export interface TestQuery {
 }
 
 /** `readerUrl`: ClickHouse's address for the user `reader`. */
-export async function startTestQuery(readerUrl: string): Promise<TestQuery> {
+export async function startTestQuery(
+  readerUrl: string,
+  options: Pick<QueryDeps, 'searchBudget'> = {},
+): Promise<TestQuery> {
   const clickhouse: ClickHouseClient = connectClickHouse(readerUrl);
   const keyRing = createKeyRing();
   const tokens = new Map<string, string>();
@@ -35,7 +38,7 @@ export async function startTestQuery(readerUrl: string): Promise<TestQuery> {
     kind: 'node',
     host: '127.0.0.1',
     port: 0,
-    routes: queryRoutes({ clickhouse, keyRing, cursorKey: new Uint8Array(32).fill(1) }),
+    routes: queryRoutes({ clickhouse, keyRing, cursorKey: new Uint8Array(32).fill(1), ...options }),
     log: createLogger('query', 'silent'),
   });
 

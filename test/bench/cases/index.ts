@@ -2,8 +2,10 @@ import type { BenchCase } from '../case.ts';
 import { edgeBatch } from './edge-batch.ts';
 import { edgeSingle } from './edge-single.ts';
 import { endToEnd } from './end-to-end.ts';
+import { exportCase } from './export.ts';
 import { lag } from './lag.ts';
+import { query } from './query.ts';
 import { verify } from './verify.ts';
 
 /** In the order they run when none is named. */
-export const CASES: readonly BenchCase[] = [edgeSingle, edgeBatch, endToEnd, lag, verify];
+export const CASES: readonly BenchCase[] = [edgeSingle, edgeBatch, endToEnd, lag, verify, query, exportCase];

@@ -1,0 +1,50 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import type { KeyRing } from '../../control/keys.ts';
+import type { Route } from '../../infra/http/types.ts';
+import type { Logger } from '../../infra/log.ts';
+import type { Registry } from '../../infra/metrics.ts';
+import type { Bucket } from '../../infra/nats/kv.ts';
+import type { ObjectStore } from '../../infra/object-store/types.ts';
+import { PART_EXTENTS } from './format.ts';
+import { openExportJobs } from './jobs.ts';
+import { createExportMetrics } from './metrics.ts';
+import { exportRoutes } from './routes.ts';
+import { startRunner } from './runner.ts';
+import { createExportSource } from './source.ts';
+
+export interface ExportsOptions {
+  bucket: Bucket;
+  store: ObjectStore;
+  /** With the rights of `reader`; of its own, so that exports never stand in the way of a search. */
+  clickhouse: ClickHouseClient;
+  keyRing: KeyRing;
+  linkKey: Uint8Array;
+  publicUrl: string;
+  instance?: string | undefined;
+  log: Logger;
+  metrics: Registry;
+}
+
+/** The routes, and the work behind them. `stop` leaves what is under way to be continued. */
+export async function startExports(
+  options: ExportsOptions,
+): Promise<{ routes: Route[]; stop(): Promise<void> }> {
+  const { bucket, store, clickhouse, keyRing, linkKey, publicUrl, instance, log, metrics } = options;
+  const jobs = await openExportJobs(bucket, { log });
+  const runner = startRunner({
+    jobs,
+    store,
+    source: createExportSource(clickhouse),
+    extents: PART_EXTENTS,
+    metrics: createExportMetrics(metrics),
+    instance,
+    log,
+  });
+  return {
+    routes: exportRoutes({ jobs, store, keyRing, linkKey, publicUrl: publicUrl.replace(/\/+$/, '') }),
+    stop: async () => {
+      await runner.stop();
+      await jobs.stop();
+    },
+  };
+}
