@@ -50,6 +50,7 @@ function program(): Command {
   addWorkspaceCommands(root);
   addKeyCommands(root);
   addAnalystCommands(root);
+  addRetentionCommands(root);
 
   root.commandsGroup('Try:');
   root
@@ -108,6 +109,32 @@ function addWorkspaceCommands(root: Command): void {
       const { listWorkspacesCommand } = await import('./manage.ts');
       await listWorkspacesCommand(await config(), terminal, { json: options.json ?? false });
     });
+  workspace
+    .command('retention <workspace> <days>')
+    .description('keep its events for this many days, or "unlimited"; older ones are hidden at once')
+    .option('--json', 'print the workspace as JSON')
+    .action(async (id: string, days: string, options: { json?: true }) => {
+      const { workspaceRetentionCommand } = await import('./retention.ts');
+      await workspaceRetentionCommand(await config(), terminal, {
+        workspace: id,
+        days: days === 'unlimited' ? null : wholeNumber(days),
+        json: options.json ?? false,
+      });
+    });
+  workspace
+    .command('hold <workspace>')
+    .description('legal hold: nothing is hidden or removed, whatever the retention says')
+    .option('--reason <text>', 'why; wanted unless it is released')
+    .option('--release', 'end the hold')
+    .option('--json', 'print the workspace as JSON')
+    .action(async (id: string, options: { reason?: string; release?: true; json?: true }) => {
+      const { workspaceHoldCommand } = await import('./retention.ts');
+      await workspaceHoldCommand(await config(), terminal, {
+        workspace: id,
+        reason: options.release ? undefined : (options.reason ?? ''),
+        json: options.json ?? false,
+      });
+    });
 }
 
 function addAnalystCommands(root: Command): void {
@@ -125,6 +152,62 @@ function addAnalystCommands(root: Command): void {
       await createAnalystCommand(await config(), terminal, { ...options, json: options.json ?? false });
     });
 }
+
+function addRetentionCommands(root: Command): void {
+  const retention = root.command('retention').description('keep events for as long as they shall be kept');
+  retention
+    .command('run')
+    .description(
+      'archive what is past its retention, read it back, and remove it (by itself at 03:00 UTC under "up")',
+    )
+    .option('--json', 'print the result as JSON')
+    .action(async (options: { json?: true }) => {
+      const { retentionRunCommand } = await import('./retention.ts');
+      await retentionRunCommand(await config(), terminal, { json: options.json ?? false });
+    });
+  const archive = root.command('archive').description('what the retention has removed');
+  archive
+    .command('list [workspace]')
+    .description('all archives, or those of one workspace')
+    .option('--json', 'print their manifests as JSON')
+    .action(async (workspace: string | undefined, options: { json?: true }) => {
+      const { archiveListCommand } = await import('./retention.ts');
+      await archiveListCommand(await config(), terminal, { workspace, json: options.json ?? false });
+    });
+  for (const { name, description, run } of ARCHIVE_COMMANDS) {
+    archive
+      .command(`${name} <archive>`)
+      .description(description)
+      .option('--manifest <file>', 'of an archive that is a file (default: the one beside it)')
+      .option('--json', 'print the result as JSON')
+      .action(async (file: string, options: { manifest?: string; json?: true }) => {
+        const given = { archive: file, manifest: options.manifest, json: options.json ?? false };
+        await run(await import('./retention.ts'), given);
+      });
+  }
+}
+
+type RetentionCommands = typeof import('./retention.ts');
+interface ArchiveArguments {
+  archive: string;
+  manifest: string | undefined;
+  json: boolean;
+}
+
+const ARCHIVE_COMMANDS = [
+  {
+    name: 'verify',
+    description: 'check an archive, offline where it is a file',
+    run: async (commands: RetentionCommands, given: ArchiveArguments) =>
+      await commands.archiveVerifyCommand(await config(), terminal, given),
+  },
+  {
+    name: 'restore',
+    description: 'check an archive and bring its events back for reading, for 30 days',
+    run: async (commands: RetentionCommands, given: ArchiveArguments) =>
+      await commands.archiveRestoreCommand(await config(), terminal, given),
+  },
+];
 
 function addKeyCommands(root: Command): void {
   const key = root.command('key').description('make, list and revoke API keys');

@@ -140,7 +140,7 @@ export async function withBuckets(
 }
 
 /** Of the servers that the settings name, or else of the stack that runs on the data directory. */
-function natsUrlFor(config: Config): string {
+export function natsUrlFor(config: Config): string {
   const url = config.natsUrl ?? findRunning(dataDirAt(config.dataDir).runFile)?.nats_url;
   if (typeof url === 'string') return url;
   throw new ImmutableError('unavailable', `Immutable does not run on the data directory ${config.dataDir}.`, {

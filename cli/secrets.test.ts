@@ -28,6 +28,17 @@ describe('readOrMakeSecrets', () => {
     expect(readPasswords(secrets.clickhousePasswordsFile)).toEqual(secrets.clickhousePasswords);
   });
 
+  it('adds the password of a user that an older version did not have', () => {
+    const keys = folder();
+    const { clickhousePasswords, clickhousePasswordsFile } = readOrMakeSecrets(keys);
+    const { retention: _, ...older } = clickhousePasswords;
+    writeFileSync(clickhousePasswordsFile, JSON.stringify(older));
+    const { clickhousePasswords: now } = readOrMakeSecrets(keys);
+    expect(now).toEqual({ ...older, retention: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(readOrMakeSecrets(keys).clickhousePasswords).toEqual(now);
+    expect(statSync(clickhousePasswordsFile).mode & 0o777).toBe(0o600);
+  });
+
   it.each(['clickhouse-users.json', 'instance.id', 'nats.password', 'secret.key'])(
     'refuses a cut %s rather than making another',
     (file) => {

@@ -45,7 +45,27 @@ function readOrMakeHex(path: string, nextStep: string): string {
 
 function readOrMakePasswords(path: string): Record<User, string> {
   const make = () => JSON.stringify(Object.fromEntries(USERS.map((user) => [user, randomHex()])), null, 2);
+  addMissingPasswords(path);
   return readOrMake(path, REMAKE, make, parsePasswords);
+}
+
+/** A newer version may have a user that the file does not know. */
+function addMissingPasswords(path: string): void {
+  if (!existsSync(path)) return;
+  const known = z.partialRecord(z.enum(USERS), z.string().regex(HEX_64)).safeParse(parseJson(path));
+  if (!known.success) return;
+  const missing = USERS.filter((user) => known.data[user] === undefined);
+  if (missing.length === 0) return;
+  const added = Object.fromEntries(missing.map((user) => [user, randomHex()]));
+  writePrivateFile(path, `${JSON.stringify({ ...known.data, ...added }, null, 2)}\n`);
+}
+
+function parseJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 const passwordsSchema = z.record(z.enum(USERS), z.string().regex(HEX_64));

@@ -1,6 +1,9 @@
 import { hkdfSync } from 'node:crypto';
 import { type KeyRing, watchKeys } from '../control/keys.ts';
+import { retainedFrom } from '../control/retention.ts';
+import { watchWorkspaces } from '../control/workspaces.ts';
 import { ImmutableError } from '../core/errors.ts';
+import type { Micros } from '../core/time.ts';
 import { type ClickHouseClient, connectClickHouse } from '../infra/clickhouse/client.ts';
 import { openGeo } from '../infra/geo/geo.ts';
 import type { Route } from '../infra/http/types.ts';
@@ -28,12 +31,16 @@ export async function startApiRole(
   const keyRing = await watchKeys(buckets.keys, { log });
   lifecycle.onStop('keys', () => keyRing.stop());
 
+  const workspaces = await watchWorkspaces(buckets.workspaces);
+  lifecycle.onStop('workspaces', () => workspaces.stop());
+  const shownFrom = (workspaceId: string, nowMs: number) => retainedFrom(workspaces.get(workspaceId), nowMs);
+
   const query =
     cursorKey === undefined
       ? []
       : [
-          ...queryRoutes({ clickhouse, keyRing, cursorKey }),
-          ...(await exportRoutesOf(context, name, nc, keyRing)),
+          ...queryRoutes({ clickhouse, keyRing, cursorKey, retainedFrom: shownFrom }),
+          ...(await exportRoutesOf(context, name, nc, keyRing, shownFrom)),
         ];
   if (name === 'query')
     return { routes: query, ready: async () => [...missing(), ...(await unanswered(clickhouse))] };
@@ -69,6 +76,7 @@ async function exportRoutesOf(
   name: string,
   nc: NatsConnection,
   keyRing: KeyRing,
+  shownFrom: (workspaceId: string, nowMs: number) => Micros | undefined,
 ): Promise<Route[]> {
   if (config.clickhouseUrl === undefined) return [];
   const clickhouse = connectClickHouse(config.clickhouseUrl, { maxConnections: EXPORT_CONNECTIONS });
@@ -83,6 +91,7 @@ async function exportRoutesOf(
     keyRing,
     linkKey: derivedKey(config.secretKey, name, 'immutable export link'),
     publicUrl: config.publicUrl ?? baseUrl(config, config.port),
+    retainedFrom: shownFrom,
     instance: config.instanceId,
     log,
     metrics,

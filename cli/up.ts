@@ -1,14 +1,17 @@
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import type { Install } from '../control/install.ts';
 import type { Config } from '../infra/config.ts';
 import { createLifecycle, untilAskedToStop } from '../infra/lifecycle.ts';
-import { createLogger, toFile } from '../infra/log.ts';
+import { createLogger, type Logger, toFile } from '../infra/log.ts';
 import { connectNats } from '../infra/nats/connect.ts';
 import { banner } from './banner.ts';
 import { baseUrl } from './base-url.ts';
-import { type Children, createChildren, endOrphans, roleSpec } from './children.ts';
+import { type Children, createChildren, endOrphans, PROGRAM, roleSpec } from './children.ts';
 import { readCredentials } from './credentials.ts';
+import { runDaily } from './daily.ts';
 import { type DataDir, prepareDataDir } from './data-dir.ts';
 import {
   type ClickHouseAccess,
@@ -50,6 +53,8 @@ export async function up(config: Config, terminal: Terminal, options: { json: bo
     // A start that is interrupted ends by itself at its next step; one that hangs there is left behind.
     const first = await Promise.race([starting, asked.then(() => sleep(WIND_UP_MS))]);
     if (first === undefined) return;
+    const daily = retainDaily(config, log, stopping.signal);
+    lifecycle.onStop('retention', () => daily);
     terminal.result(options.json ? JSON.stringify(first.credentials) : banner(first, directory));
     await asked;
     run.update({ state: 'draining' });
@@ -63,6 +68,24 @@ export async function up(config: Config, terminal: Terminal, options: { json: bo
 }
 
 const WIND_UP_MS = 2_000;
+const RETENTION_HOUR_UTC = 3;
+
+/** In a process of its own, which has the right to remove events for only as long as it lasts. */
+async function retainDaily(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
+  if (config.clickhouseUrl !== undefined && config.clickhouseRetentionUrl === undefined) return;
+  await runDaily({
+    hourUtc: RETENTION_HOUR_UTC,
+    signal,
+    work: async (whileRunning) => {
+      const args = [PROGRAM, 'retention', 'run', '--json'];
+      const { stdout } = await execute(process.execPath, args, { signal: whileRunning });
+      log.info({ result: stdout.trim() }, 'the retention has run');
+    },
+    onFailed: (error) => log.error({ err: error }, 'the retention did not run to its end'),
+  });
+}
+
+const execute = promisify(execFile);
 
 interface Start {
   config: Config;

@@ -9,12 +9,16 @@ const schema = z.looseObject({
   name: z.string().min(1).max(255),
   plan: z.literal('enterprise'),
   created_at: z.string(),
+  /** For how many days events are kept; for ever if absent or `null`. */
+  retention_days: z.int().min(1).nullable().optional(),
+  /** While it stands, nothing is removed. */
+  legal_hold: z.looseObject({ reason: z.string(), since: z.string() }).nullable().optional(),
 });
 
 /** One tenant of the installation: a chain of events, and the keys that reach it. */
 export type Workspace = z.infer<typeof schema>;
 
-const readWorkspace = recordReader('workspace', schema);
+export const readWorkspace = recordReader('workspace', schema);
 
 /** `ws_` and 64 random bits. */
 export function newWorkspaceId(): string {

@@ -50,6 +50,7 @@ const settings = z.object({
   IMMUTABLE_CLICKHOUSE_URL: z.url().optional(),
   /** Used by `immutable migrate` and at start, when it differs from the services' own user. */
   IMMUTABLE_CLICKHOUSE_ADMIN_URL: z.url().optional(),
+  IMMUTABLE_CLICKHOUSE_RETENTION_URL: z.url().optional(),
   IMMUTABLE_CLICKHOUSE_PORT: port.default(8123),
   /** Where exports and archives go; else `objects` in the data directory. */
   IMMUTABLE_OBJECT_STORE_URL: z.string().superRefine(refuseWrongObjectStore).optional(),

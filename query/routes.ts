@@ -1,6 +1,7 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { authenticate, type KeyRing } from '../control/keys.ts';
 import { ImmutableError } from '../core/errors.ts';
+import type { Micros } from '../core/time.ts';
 import { errorResponse, jsonResponse } from '../infra/http/answer.ts';
 import type { HttpRequest, HttpResponse, Route } from '../infra/http/types.ts';
 import { type CursorBinding, decodePlace, encodeCursor } from './cursor.ts';
@@ -19,6 +20,8 @@ export interface QueryDeps {
   keyRing: KeyRing;
   /** Signs cursors: the same on every process that answers queries. */
   cursorKey: Uint8Array;
+  /** From when on a workspace's events are shown: what is older is past its retention. All of them unless told. */
+  retainedFrom?: (workspaceId: string, nowMs: number) => Micros | undefined;
   now?: () => number;
   searchBudget?: SearchBudget;
 }
@@ -48,6 +51,7 @@ export function queryRoutes({
   clickhouse,
   keyRing,
   cursorKey,
+  retainedFrom = () => undefined,
   now = Date.now,
   searchBudget,
 }: QueryDeps): Route[] {
@@ -64,8 +68,9 @@ export function queryRoutes({
     const { search, warnings } = readSearch(request.query);
     const binding: CursorBinding = { workspaceId, search: searchIdentity(search) };
     const place = search.cursor === undefined ? undefined : decodePlace(search.cursor, binding, cursorKey);
+    const shown = withoutExpired(search, retainedFrom(workspaceId, now()));
     const { rows, hasMore, total } = await searchTurn(workspaceId, () =>
-      reader.page(workspaceId, search, place),
+      reader.page(workspaceId, shown, place),
     );
     const last = hasMore ? rows.at(-1) : undefined;
     return jsonResponse(200, {
@@ -85,7 +90,8 @@ export function queryRoutes({
     const workspaceId = workspaceOf(request);
     const id = readEventId(request.params.id);
     const row = id === null ? undefined : await reader.event(workspaceId, id);
-    if (row !== undefined) return jsonResponse(200, { data: presentEvent(row) });
+    const expired = row !== undefined && row.created_at_micros < (retainedFrom(workspaceId, now()) ?? 0);
+    if (row !== undefined && !expired) return jsonResponse(200, { data: presentEvent(row) });
     const missing = new ImmutableError('not_found', 'There is no event with this id.');
     const soon = id !== null && mayBeUnderWay(id, now());
     return errorResponse(missing, request.id, soon ? { 'retry-after': '1' } : {});
@@ -110,6 +116,11 @@ export function queryRoutes({
       handler: () => ({ status: 200, headers: { 'Content-Type': 'application/json' }, body: description }),
     },
   ];
+}
+
+/** The cursor belongs to the search as it was asked: the moment moves on between its pages. */
+function withoutExpired(search: Search, retained: Micros | undefined): Search {
+  return retained === undefined ? search : { ...search, from: Math.max(search.from ?? 0, retained) };
 }
 
 function verifyWithin(

@@ -30,6 +30,12 @@ export interface Source {
   stream_epoch: string;
 }
 
+/** The oldest event that retention keeps, and what it must follow. 0 and empty where nothing was removed. */
+export interface Kept {
+  seq: number;
+  previous_hash_hex: string;
+}
+
 export interface BrokenLink {
   seq: number;
   event_id: string;
@@ -123,8 +129,11 @@ export function brokenContents(span: Span, source: Source, most: number): SqlQue
   };
 }
 
-/** Rows that do not follow the row before them, the first one `before`; oldest first, at most `most`. */
-export function brokenLinks(span: Span, before: Predecessor, most: number): SqlQuery {
+/**
+ * Rows that do not follow the row before them, the first one `before`; oldest first, at most `most`. Of what
+ * is older than `kept`, which is in archives and being removed in no order, rows may be missing.
+ */
+export function brokenLinks(span: Span, before: Predecessor, kept: Kept, most: number): SqlQuery {
   const where = spanCondition(span);
   return {
     sql: `SELECT seq, event_id, follows, misplaced_by,
@@ -132,7 +141,10 @@ export function brokenLinks(span: Span, before: Predecessor, most: number): SqlQ
       FROM (
         SELECT seq, event_id, previous,
           lagInFrame(hash, 1, toFixedString(unhex({before_hash:String}), 32)) OVER before AS hash_before,
-          previous = hash_before AND seq = lagInFrame(seq, 1, {before_seq:UInt64}) OVER before + 1 AS follows,
+          lagInFrame(seq, 1, {before_seq:UInt64}) OVER before AS seq_before,
+          seq <= {kept_seq:UInt64} AND seq > seq_before + 1
+            AND (seq < {kept_seq:UInt64} OR previous = unhex({kept_hash:String})) AS after_removed,
+          after_removed OR (previous = hash_before AND seq = seq_before + 1) AS follows,
           lagInFrame(stream_seq, 1, {before_stream_seq:UInt64}) OVER before AS stream_seq_before,
           lagInFrame(stream_index, 1, {before_stream_index:UInt32}) OVER before AS stream_index_before,
           multiIf(
@@ -155,6 +167,8 @@ export function brokenLinks(span: Span, before: Predecessor, most: number): SqlQ
       before_hash: before.hash_hex,
       before_stream_seq: before.stream_seq,
       before_stream_index: before.stream_index,
+      kept_seq: kept.seq,
+      kept_hash: kept.previous_hash_hex,
       most,
     },
   };
@@ -194,6 +208,18 @@ export function rowBefore(workspaceId: string, from: Micros): SqlQuery {
       ORDER BY workspace_id DESC, created_at DESC
       LIMIT 1`,
     params: { workspace_id: workspaceId, from: timeValue(from) },
+  };
+}
+
+/** The boundary that retention recorded last; no row where it removed nothing. */
+export function newestBoundary(workspaceId: string): SqlQuery {
+  return {
+    sql: `SELECT oldest_kept_seq AS seq, previous_event_hash AS previous_hash_hex
+      FROM ${TABLES.boundaries}
+      WHERE workspace_id = {workspace_id:String}
+      ORDER BY oldest_kept_seq DESC
+      LIMIT 1`,
+    params: { workspace_id: workspaceId },
   };
 }
 

@@ -9,6 +9,8 @@ import {
   brokenContents,
   brokenLinks,
   commonSource,
+  type Kept,
+  newestBoundary,
   newestTime,
   nextStretch,
   type Predecessor,
@@ -107,6 +109,7 @@ export async function verifyChain(
 
   const [source] = await query<Source>(commonSource(workspaceId));
   const to = await lastMoment(query, range);
+  const [kept = NOTHING_REMOVED] = await query<Kept>(newestBoundary(workspaceId));
   const found = new Findings();
   let after = range.from === undefined || range.from === 0 ? undefined : range.from - 1;
   let before: Predecessor | undefined;
@@ -124,7 +127,7 @@ export async function verifyChain(
     }
     before ??= await predecessorOf(query, range, stretch);
     const span: Span = { workspaceId, after, to: stretch.last_micros };
-    const links = await query<BrokenLink>(brokenLinks(span, before, found.room));
+    const links = await query<BrokenLink>(brokenLinks(span, before, kept, found.room));
     const contents = await query<BrokenContent>(brokenContents(span, source, found.room));
     found.add(stretch, links, contents);
     onProgress?.(found.eventsChecked);
@@ -142,6 +145,8 @@ async function lastMoment(query: Ask, { workspaceId, to }: VerifyRange): Promise
   if (newest === undefined) return to;
   return to === undefined ? newest.micros : Math.min(to, newest.micros);
 }
+
+const NOTHING_REMOVED: Kept = { seq: 0, previous_hash_hex: '' };
 
 const BEGINNING: Predecessor = { seq: 0, hash_hex: '', stream_seq: 0, stream_index: 0 };
 

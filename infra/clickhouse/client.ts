@@ -12,12 +12,15 @@ const IDLE_SOCKET_TTL_MS = 5_000;
  */
 export function connectClickHouse(
   url: string,
-  { maxConnections = 10 }: { maxConnections?: number } = {},
+  {
+    maxConnections = 10,
+    requestTimeoutMs = REQUEST_TIMEOUT_MS,
+  }: { maxConnections?: number; requestTimeoutMs?: number } = {},
 ): ClickHouseClient {
   return createClient({
     url,
     application: 'immutable',
-    request_timeout: REQUEST_TIMEOUT_MS,
+    request_timeout: requestTimeoutMs,
     max_open_connections: maxConnections,
     log: { level: ClickHouseLogLevel.OFF }, // Whatever goes wrong is thrown.
     keep_alive: { enabled: true, idle_socket_ttl: IDLE_SOCKET_TTL_MS },

@@ -84,6 +84,41 @@ export function lostMessagesEvent(
   return { ...event, keyed: true };
 }
 
+/** For the operator's chain: events that were archived and then removed. `keyed`, as a run may be repeated. */
+export function retentionEvent(
+  removal: {
+    operatorWorkspaceId: string;
+    workspaceId: string;
+    /** First and last event that were removed. */
+    first: number;
+    last: number;
+    /** What the oldest event that was kept must follow. */
+    lastHash: string;
+    archives: number;
+    atMicros: Micros;
+  },
+  hasher: Hasher = portableHasher,
+): QueuedEvent {
+  const event = ownEvent(
+    {
+      action: 'immutable.events_archived',
+      subject: `${removal.workspaceId}:${removal.first}-${removal.last}`,
+      workspaceId: removal.operatorWorkspaceId,
+      occurredAtMicros: removal.atMicros,
+      resource: 'workspace',
+      facts: {
+        workspace_id: removal.workspaceId,
+        first_seq: removal.first,
+        last_seq: removal.last,
+        last_event_hash: removal.lastHash,
+        archives: removal.archives,
+      },
+    },
+    hasher,
+  );
+  return { ...event, keyed: true };
+}
+
 interface OwnEvent {
   action: string;
   /** What it tells of, unique among events of this action. */

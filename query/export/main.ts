@@ -8,7 +8,7 @@ import type { ObjectStore } from '../../infra/object-store/types.ts';
 import { PART_EXTENTS } from './format.ts';
 import { openExportJobs } from './jobs.ts';
 import { createExportMetrics } from './metrics.ts';
-import { exportRoutes } from './routes.ts';
+import { type ExportRoutesDeps, exportRoutes } from './routes.ts';
 import { startRunner } from './runner.ts';
 import { createExportSource } from './source.ts';
 
@@ -20,6 +20,7 @@ export interface ExportsOptions {
   keyRing: KeyRing;
   linkKey: Uint8Array;
   publicUrl: string;
+  retainedFrom?: ExportRoutesDeps['retainedFrom'];
   instance?: string | undefined;
   log: Logger;
   metrics: Registry;
@@ -29,7 +30,8 @@ export interface ExportsOptions {
 export async function startExports(
   options: ExportsOptions,
 ): Promise<{ routes: Route[]; stop(): Promise<void> }> {
-  const { bucket, store, clickhouse, keyRing, linkKey, publicUrl, instance, log, metrics } = options;
+  const { bucket, store, clickhouse, keyRing, linkKey, publicUrl, retainedFrom, instance, log, metrics } =
+    options;
   const jobs = await openExportJobs(bucket, { log });
   const runner = startRunner({
     jobs,
@@ -41,7 +43,14 @@ export async function startExports(
     log,
   });
   return {
-    routes: exportRoutes({ jobs, store, keyRing, linkKey, publicUrl: publicUrl.replace(/\/+$/, '') }),
+    routes: exportRoutes({
+      jobs,
+      store,
+      keyRing,
+      linkKey,
+      publicUrl: publicUrl.replace(/\/+$/, ''),
+      retainedFrom,
+    }),
     stop: async () => {
       await runner.stop();
       await jobs.stop();

@@ -1,6 +1,6 @@
 import { authenticate, type KeyRing } from '../../control/keys.ts';
 import { ImmutableError } from '../../core/errors.ts';
-import { parseTimestamp } from '../../core/time.ts';
+import { formatTimestamp, type Micros, parseTimestamp } from '../../core/time.ts';
 import { jsonResponse } from '../../infra/http/answer.ts';
 import type { HttpRequest, HttpResponse, Route } from '../../infra/http/types.ts';
 import type { ObjectStore } from '../../infra/object-store/types.ts';
@@ -11,7 +11,7 @@ import { CONTENT_TYPES } from './format.ts';
 import type { ExportJobs } from './jobs.ts';
 import { isSignatureOf, type Linked, signLink } from './link.ts';
 import { type ExportRecord, fileName, keysOf, progressOf } from './record.ts';
-import { parseExportRequest } from './request.ts';
+import { type ExportRequest, parseExportRequest } from './request.ts';
 
 export interface ExportRoutesDeps {
   jobs: ExportJobs;
@@ -21,6 +21,8 @@ export interface ExportRoutesDeps {
   linkKey: Uint8Array;
   /** How clients reach this service, without a slash at the end. */
   publicUrl: string;
+  /** From when on a workspace's events are shown; all of them unless told. */
+  retainedFrom?: ((workspaceId: string, nowMs: number) => Micros | undefined) | undefined;
   now?: () => number;
 }
 
@@ -28,6 +30,15 @@ export interface ExportRoutesDeps {
 const MAX_BODY_BYTES = 16 * 1024;
 /** Of an address in the object store: it is followed at once. */
 const PRESIGNED_SECONDS = 300;
+
+/** An export holds what a search would show when it was asked for. */
+function withoutExpired(request: ExportRequest, retained: Micros | undefined): ExportRequest {
+  if (retained === undefined) return request;
+  const { filters } = request;
+  const from = formatTimestamp(retained);
+  if (filters.from !== undefined && filters.from >= from) return request;
+  return { ...request, filters: { ...filters, from } };
+}
 
 /** An export as the API shows it (api.md, Exports). */
 export interface ApiExport {
@@ -52,7 +63,8 @@ export function exportRoutes(deps: ExportRoutesDeps): Route[] {
 
   async function createExport(request: HttpRequest): Promise<HttpResponse> {
     const workspaceId = workspaceOf(request);
-    const { warnings, ...wanted } = parseExportRequest(request.body);
+    const { warnings, ...asked } = parseExportRequest(request.body);
+    const wanted = withoutExpired(asked, deps.retainedFrom?.(workspaceId, now()));
     const { id, status } = await answered(() => jobs.create(workspaceId, wanted));
     return jsonResponse(202, { data: { id, status }, ...(warnings.length > 0 ? { warnings } : {}) });
   }

@@ -452,6 +452,22 @@ describe('what is no break', () => {
     expect(summaryOf(await verify(workspaceId))).toEqual(['8 chain_break']);
   });
 
+  test('a chain whose archived part is being removed, in whatever order', async () => {
+    const { workspaceId, events } = await seeded(20);
+    await run(`INSERT INTO ${TABLES.boundaries} (workspace_id, oldest_kept_seq, previous_event_hash)
+      VALUES ('${workspaceId}', 15, '${events[14]!.previousEventHash}')`);
+    await remove('1, 5, 6, 7, 10, 13, 14')(workspaceId);
+    expect(await verify(workspaceId)).toMatchObject({ valid: true, events_checked: 13 });
+    expect(await verify(workspaceId, `?from=${events[13]!.createdAt}`)).toMatchObject({ valid: true });
+    // What is still there is checked, and what is kept must be complete.
+    await update(`body = replace(body, 'a', 'b')`, 9)(workspaceId);
+    expect(summaryOf(await verify(workspaceId))).toContain('9 hash_mismatch');
+    await remove('9, 18')(workspaceId);
+    expect(summaryOf(await verify(workspaceId))).toEqual(['19 chain_break']);
+    await remove('15, 18')(workspaceId);
+    expect(summaryOf(await verify(workspaceId))).toEqual(['16 chain_break', '19 chain_break']);
+  });
+
   test('whatever the edge accepts, and it is read back as it was', async () => {
     const optional = (longest: number) => fc.option(text(0, longest), { nil: undefined });
     const target = fc.record(

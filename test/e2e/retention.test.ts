@@ -1,0 +1,134 @@
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connectClickHouse } from '../../infra/clickhouse/client.ts';
+import { chainEvents, insertSeeded } from '../support/seed.ts';
+import { type Ended, runProgram, type Stack, startStack, until } from '../support/stack.ts';
+
+const DAY_MS = 24 * 3600 * 1000;
+const DAYS = 40;
+
+let stack: Stack;
+let workspaceId: string;
+let key: string;
+
+beforeAll(async () => {
+  stack = await startStack();
+  const { workspace, api_key } = JSON.parse((await immutable('workspace', 'create', 'Old', '--json')).stdout);
+  workspaceId = workspace.id;
+  key = api_key;
+  const inputs = Array.from({ length: DAYS }, (_, day) => ({
+    actor_id: 'user_1',
+    action: 'document.read',
+    metadata: { day },
+  }));
+  // Half a day ago, and each day before that.
+  const events = chainEvents(workspaceId, inputs, {
+    startMicros: (Date.now() - (DAYS - 0.5) * DAY_MS) * 1000,
+    stepMicros: DAY_MS * 1000,
+  });
+  const writer = connectClickHouse(stack.clickhouseUrls.writer);
+  await insertSeeded(writer, events);
+  await writer.close();
+});
+afterAll(() => stack?.stop());
+
+function immutable(...args: string[]): Promise<Ended> {
+  return runProgram(args, { IMMUTABLE_DATA_DIR: stack.directory.path });
+}
+
+async function get(path: string): Promise<{ status: number; json: unknown }> {
+  const response = await fetch(`${stack.baseUrl}/api/v1${path}`, {
+    headers: { authorization: `Bearer ${key}` },
+  });
+  return { status: response.status, json: await response.json() };
+}
+
+async function total(): Promise<unknown> {
+  const { json } = await get('/events?limit=1');
+  return json;
+}
+
+/** What the operator's chain says was archived. */
+async function archivedByOperator(): Promise<string[]> {
+  return (
+    await select<{ resource_id: string }>(
+      "SELECT resource_id FROM immutable.events WHERE action = 'immutable.events_archived'",
+    )
+  ).map((row) => row.resource_id);
+}
+
+async function select<Row>(query: string): Promise<Row[]> {
+  const reader = connectClickHouse(stack.clickhouseUrls.reader);
+  const result = await reader.query({ query, format: 'JSONEachRow' });
+  const rows = await result.json<Row>();
+  await reader.close();
+  return rows;
+}
+
+describe('a workspace that keeps its events for ten days', () => {
+  it('hides what is older at once, and shows it again under a legal hold', async () => {
+    expect(await total()).toMatchObject({ pagination: { total: DAYS } });
+    const oldest = await get('/events?order=asc&limit=1');
+    expect(oldest.json).toMatchObject({ data: [{ integrity: { seq: 1 } }] });
+    const id = JSON.parse(JSON.stringify(oldest.json)).data[0].id;
+    expect((await get(`/events/${id}`)).status).toBe(200);
+
+    expect((await immutable('workspace', 'retention', workspaceId, '10')).stdout).toContain('for 10 days');
+    await until(async () => (await get(`/events/${id}`)).status === 404, 5_000);
+    expect(await total()).toMatchObject({ pagination: { total: 10 } });
+    expect((await get(`/events?to=${new Date(Date.now() - 20 * DAY_MS).toISOString()}`)).json).toMatchObject({
+      data: [],
+      pagination: { total: 0 },
+    });
+
+    await immutable('workspace', 'hold', workspaceId, '--reason', 'case 7');
+    await until(async () => (await get(`/events/${id}`)).status === 200, 5_000);
+    expect((await immutable('retention', 'run')).stdout).toBe('Nothing is past its retention.\n');
+    await immutable('workspace', 'hold', workspaceId, '--release');
+    await until(async () => (await get(`/events/${id}`)).status === 404, 5_000);
+  });
+
+  it('has the rest archived and removed, and says so in the chain of the operator', async () => {
+    const run = await immutable('retention', 'run', '--json');
+    expect(run.code).toBe(0);
+    const last = DAYS - 10;
+    expect(JSON.parse(run.stdout)).toMatchObject({
+      removals: [{ workspace_id: workspaceId, first_seq: 1, last_seq: last, archives: 1 }],
+      refused: [],
+    });
+    expect((await get('/verify')).json).toMatchObject({
+      data: { valid: true, complete: true, from_seq: last + 1, to_seq: DAYS },
+    });
+    await until(async () => (await archivedByOperator()).includes(`${workspaceId}:1-${last}`), 10_000);
+    expect((await immutable('retention', 'run')).stdout).toBe('Nothing is past its retention.\n');
+  });
+
+  it('has archives that are checked offline, and come back for reading', async () => {
+    const [manifest] = JSON.parse((await immutable('archive', 'list', workspaceId, '--json')).stdout);
+    expect(manifest).toMatchObject({ workspace_id: workspaceId, first_seq: 1, rows: DAYS - 10 });
+    const { stdout: listed } = await immutable('archive', 'list', workspaceId);
+    const object = /archives\/\S+\.jsonl\.gz/.exec(listed)?.[0] ?? '';
+    expect((await immutable('archive', 'verify', object)).stdout).toContain('✓ 30 events');
+
+    const folder = stack.directory.path;
+    const [file, copy] = [join(folder, 'objects', object), join(folder, 'copy.jsonl.gz')];
+    copyFileSync(file, copy);
+    const beside = file.replace('.jsonl.gz', '.manifest.json');
+    const alone = await immutable('archive', 'verify', copy);
+    expect(alone.code).toBe(1);
+    expect(alone.output).toContain('--manifest');
+    expect((await immutable('archive', 'verify', copy, '--manifest', beside)).code).toBe(0);
+    const bytes = readFileSync(copy);
+    bytes[100] = (bytes[100] ?? 0) ^ 1;
+    writeFileSync(copy, bytes);
+    const damaged = await immutable('archive', 'verify', copy, '--manifest', beside, '--json');
+    expect(damaged.code).toBe(1);
+    expect(JSON.parse(damaged.stdout)).toMatchObject({ valid: false });
+
+    expect((await immutable('archive', 'restore', object)).stdout).toContain('immutable.restored_events');
+    expect(
+      await select('SELECT count() AS count, min(seq) AS first FROM immutable.restored_events FINAL'),
+    ).toEqual([{ count: DAYS - 10, first: 1 }]);
+  });
+});
