@@ -46,7 +46,7 @@ export async function archiveRange(
   let end = before;
   let after: Micros | undefined;
   while (end.seq < range.last) {
-    const events = await readSome(store.events({ ...range, first: end.seq + 1 }, after), limits);
+    const events = await readSome(store.events({ ...range, first: end.seq + 1 }, after, limits.rows), limits);
     const manifest = await archive(options, range, end, events);
     manifests.push(manifest);
     options.onArchive?.(manifest);

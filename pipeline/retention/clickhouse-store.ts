@@ -10,7 +10,7 @@ export function clickHouseRetentionStore(client: ClickHouseClient): RetentionSto
     span: (workspaceId) => span(client, workspaceId),
     lastBefore: (workspaceId, moment) => lastBefore(client, workspaceId, moment),
     boundary: (workspaceId) => boundary(client, workspaceId),
-    events: (range, after) => events(client, range, after),
+    events: (range, after, most) => events(client, range, after, most),
     addBoundaries: (boundaries) => addBoundaries(client, boundaries),
     remove: (ranges) => remove(client, ranges),
     restore: (workspaceId, restored) => restore(client, workspaceId, restored),
@@ -64,6 +64,7 @@ async function* events(
   client: ClickHouseClient,
   { workspaceId, first, last }: SeqRange,
   after: Micros | undefined,
+  most: number,
 ): AsyncGenerator<ArchivedEvent> {
   const result = await client.query({
     query: `SELECT seq, toUnixTimestamp64Micro(created_at), body, private, salt,
@@ -71,8 +72,9 @@ async function* events(
       FROM ${TABLES.events}
       WHERE workspace_id = {workspace_id:String} AND created_at > {after:DateTime64(6, 'UTC')}
         AND seq BETWEEN {first:UInt64} AND {last:UInt64}
-      ORDER BY workspace_id, created_at`,
-    query_params: { workspace_id: workspaceId, after: timeValue(after ?? 0), first, last },
+      ORDER BY workspace_id, created_at
+      LIMIT {most:UInt64}`,
+    query_params: { workspace_id: workspaceId, after: timeValue(after ?? 0), first, last, most },
     format: 'JSONCompactEachRow',
   });
   const stream = result.stream<EventTuple>();

@@ -164,7 +164,7 @@ async function leftBehind(
 
 /** The last event of an archive, where it is still stored, is the archived one: not another in its place. */
 async function requireSame(store: RetentionStore, { workspaceId, last }: SeqRange, hash: string) {
-  for await (const event of store.events({ workspaceId, first: last, last }, undefined)) {
+  for await (const event of store.events({ workspaceId, first: last, last }, undefined, 1)) {
     if (event.event_hash === hash) continue;
     throw new ImmutableError(
       'stream_mismatch',

@@ -24,8 +24,8 @@ export interface RetentionStore {
   lastBefore(workspaceId: string, moment: Micros): Promise<number | undefined>;
   /** The newest boundary. */
   boundary(workspaceId: string): Promise<Boundary | undefined>;
-  /** Events of a range in their order, beginning with the first after a `created_at`. */
-  events(range: SeqRange, after: Micros | undefined): AsyncIterable<ArchivedEvent>;
+  /** Events of a range in their order, beginning with the first after a `created_at`; no more than `most`. */
+  events(range: SeqRange, after: Micros | undefined, most: number): AsyncIterable<ArchivedEvent>;
   addBoundaries(boundaries: readonly Boundary[]): Promise<void>;
   /** Resolves once they are gone from the disk. May be repeated. */
   remove(ranges: readonly SeqRange[]): Promise<void>;
