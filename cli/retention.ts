@@ -78,7 +78,7 @@ export async function retentionRunCommand(
     const nowMs = Date.now();
     const report = await runRetention({
       store: clickHouseRetentionStore(clickhouse),
-      objects: objectStore(config),
+      objects: await objectStore(config),
       workspaces: () => listWorkspaces(buckets.workspaces),
       tell: async (removal) => {
         const event = retentionEvent(
@@ -190,7 +190,7 @@ export async function archiveListCommand(
   terminal: Terminal,
   { workspace, json }: Output & { workspace: string | undefined },
 ): Promise<void> {
-  const objects = objectStore(config);
+  const objects = await objectStore(config);
   const names = await listArchives(objects, workspace);
   const manifests = await Promise.all(names.map((name) => readManifest(objects, name)));
   const headings = ['WORKSPACE', 'EVENTS', 'FROM', 'TO', 'BYTES', 'OBJECT'];
@@ -292,7 +292,7 @@ async function openArchive(
       },
     );
   }
-  const objects = objectStore(config);
+  const objects = await objectStore(config);
   const manifest = await readManifest(objects, { workspaceId, first: Number(first), last: Number(last) });
   const content = await objects.read(archive);
   if (content === undefined) throw new ImmutableError('not_found', `The object ${archive} is missing.`);
@@ -332,8 +332,8 @@ function requireValid(archive: string, { valid }: ArchiveReport): void {
   });
 }
 
-function objectStore(config: Config): ObjectStore {
-  return openObjectStore({
+async function objectStore(config: Config): Promise<ObjectStore> {
+  return await openObjectStore({
     objectStoreUrl: config.objectStoreUrl,
     folder: dataDirAt(config.dataDir).objects,
   });
