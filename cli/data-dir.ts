@@ -8,10 +8,8 @@ export interface DataDir {
   path: string;
   nats: string;
   clickhouse: string;
-  /** Exports and archives, unless a bucket is configured. */
-  objects: string;
   keys: string;
-  /** Made by the object store when it is first used. */
+  /** Exports and archives, unless a bucket is configured. Made by the object store when it is first used. */
   objects: string;
   logs: string;
   runFile: string;
@@ -26,7 +24,6 @@ export function dataDirAt(path: string): DataDir {
     path,
     nats: join(path, 'nats'),
     clickhouse: join(path, 'clickhouse'),
-    objects: join(path, 'objects'),
     keys: join(path, 'keys'),
     objects: join(path, 'objects'),
     logs: join(path, 'logs'),
