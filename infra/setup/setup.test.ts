@@ -18,7 +18,7 @@ import { atLeast } from './node-version.mjs';
 import { installsEverything, npmCommand } from './packages.mjs';
 import { loadedFiles } from './radosgw.mjs';
 import { downloadRelease, platformName } from './release.mjs';
-import { countsLine, judgeSkips, needOf, parseTestArgs } from './skips.mjs';
+import { countsLine, judgeSkips, needOf, parseTestArgs, suitesOf } from './skips.mjs';
 import { fingerprint, readStamp, writeStamp } from './stamp.mjs';
 
 let folder: string;
@@ -246,6 +246,13 @@ describe('skipped checks', () => {
       ],
       unexcused: ['other'],
     });
+  });
+  it('are told by suite, with their number', () => {
+    expect(suitesOf([name, `${name} twice`, 'other', 'a [needs x: y] > b'])).toEqual([
+      'test/e2e/servers.test.ts > the journey [needs container engine: no socket]: 2 checks',
+      'other',
+      'a [needs x: y]',
+    ]);
   });
   it('are counted in the closing line', () => {
     expect(countsLine({ passed: 3, failed: ['a'], skipped: ['b', 'c'] })).toBe(

@@ -21,6 +21,16 @@ export function judgeSkips(skipped, optional) {
   return { excused, unexcused };
 }
 
+/** Pure: the checks of one suite that lack the same thing as one line, with their number. */
+export function suitesOf(skipped) {
+  const counts = new Map();
+  for (const name of skipped) {
+    const suite = /^.*?\[needs [^\]]+\]/.exec(name)?.[0] ?? name;
+    counts.set(suite, (counts.get(suite) ?? 0) + 1);
+  }
+  return [...counts].map(([suite, count]) => (count === 1 ? suite : `${suite}: ${count} checks`));
+}
+
 /** Pure: the line that closes the output of a test run. */
 export function countsLine({ passed, failed, skipped }) {
   return `${passed} passed, ${failed.length} failed, ${skipped.length} skipped`;

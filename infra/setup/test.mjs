@@ -10,7 +10,7 @@ const { exitWith, SetupFailure } = await import('./failure.mjs');
 const { MODULES, ROOT } = await import('./paths.mjs');
 const { createProgress } = await import('./progress.mjs');
 const { ensureRadosgw, NO_S3_SERVER_VARIABLE } = await import('./radosgw.mjs');
-const { countsLine, judgeSkips, parseTestArgs } = await import('./skips.mjs');
+const { countsLine, judgeSkips, parseTestArgs, suitesOf } = await import('./skips.mjs');
 const { setUp } = await import('./steps.mjs');
 const { SUMMARY_FILE_VARIABLE } = await import('./summary-reporter.mjs');
 
@@ -103,11 +103,11 @@ function report(total) {
   const inCi = process.env.CI === 'true';
   const { excused, unexcused } = judgeSkips(skipped, inCi ? readOptional() : {});
   list('Failed:', total.failed);
-  list(
-    'Skipped here, and allowed to be by test/optional.json:',
-    excused.map(({ name, reason }) => `${name}\n      because: ${reason}`),
-  );
-  list(inCi ? 'Skipped, which CI does not allow (see test/optional.json):' : 'Skipped:', unexcused);
+  for (const reason of new Set(excused.map((skip) => skip.reason))) {
+    const names = excused.filter((skip) => skip.reason === reason).map(({ name }) => name);
+    list(`Skipped here, and allowed to be by test/optional.json. ${reason}`, suitesOf(names));
+  }
+  list(inCi ? 'Skipped, which CI does not allow (see test/optional.json):' : 'Skipped:', suitesOf(unexcused));
   const ranNothing = total.passed + total.failed.length + total.skipped.length === 0;
   if (ranNothing) console.log('\nNo test was found, which is not taken for success.');
   console.log(`\n${countsLine(total)}`);
