@@ -2,6 +2,9 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectClickHouse } from '../../infra/clickhouse/client.ts';
+import { createLogger } from '../../infra/log.ts';
+import { connectNats } from '../../infra/nats/connect.ts';
+import { streamEpoch } from '../../infra/nats/streams.ts';
 import { chainEvents, insertSeeded } from '../support/seed.ts';
 import { type Ended, runProgram, type Stack, startStack, until } from '../support/stack.ts';
 
@@ -28,10 +31,19 @@ beforeAll(async () => {
     stepMicros: DAY_MS * 1000,
   });
   const writer = connectClickHouse(stack.clickhouseUrls.writer);
-  await insertSeeded(writer, events);
+  await insertSeeded(writer, events, { epoch: await epochOf(stack.natsUrl), partition: 99 });
   await writer.close();
+  // What is seeded stands in nobody's way, also at the next start.
+  await stack.untilBack('chain', await stack.kill9('chain'));
 });
 afterAll(() => stack?.stop());
+
+async function epochOf(natsUrl: string): Promise<string> {
+  const nc = await connectNats({ url: natsUrl, name: 'test', log: createLogger('test', 'silent') });
+  const epoch = await streamEpoch(nc);
+  await nc.close();
+  return epoch;
+}
 
 function immutable(...args: string[]): Promise<Ended> {
   return runProgram(args, { IMMUTABLE_DATA_DIR: stack.directory.path });

@@ -98,16 +98,26 @@ export function headOf(events: readonly SeededEvent[]): Head {
   return last === undefined ? EMPTY_HEAD : last;
 }
 
-/** Stores events by the thirteen columns that the pipeline inserts. */
+/** Where seeded rows say that they came from. */
+export interface SeedSource {
+  epoch: string;
+  partition: number;
+}
+
+/**
+ * Stores events by the thirteen columns that the pipeline inserts. Beside a chain stage that runs, the source
+ * must have its stream's epoch and a partition that it does not work on, or it would stop at its next start.
+ */
 export async function insertSeeded(
   clickhouse: ClickHouseClient,
   events: Iterable<SeededEvent>,
+  source?: SeedSource,
 ): Promise<void> {
   const chainedAt = clickHouseTime(Date.now() * 1000);
   let lines = '';
   let held = 0;
   for (const event of events) {
-    lines += insertLine(event, chainedAt);
+    lines += insertLine(event, chainedAt, source);
     held += 1;
     if (held === ROWS_AN_INSERT) {
       await insertLines(clickhouse, lines);
@@ -129,11 +139,11 @@ async function insertLines(clickhouse: ClickHouseClient, lines: string): Promise
   });
 }
 
-function insertLine(stored: SeededEvent, chainedAt: string): string {
+function insertLine(stored: SeededEvent, chainedAt: string, source: SeedSource | undefined): string {
   const workspaceId = stored.event.workspace_id;
   return `${[
-    partitionOf(workspaceId, SEED_PARTITIONS),
-    SEED_EPOCH,
+    source?.partition ?? partitionOf(workspaceId, SEED_PARTITIONS),
+    source?.epoch ?? SEED_EPOCH,
     stored.streamSeq,
     stored.streamIndex,
     chainedAt,
