@@ -6,7 +6,7 @@ import type { Hasher } from '../core/hash.ts';
 export const nativeHasher: Hasher = {
   hex: (text) => hash('sha256', text, 'hex'),
   // By way of a text: a digest as a Buffer of its own takes twice as long, of which most is not hashing.
-  bytes: (data) => Buffer.from(hash('sha256', data, 'latin1'), 'latin1'),
+  bytes: (data) => Buffer.from(hash('sha256', data, 'binary'), 'binary'),
 };
 
 /** CRC-32 (IEEE), the checksum of queued messages: it finds damage, it proves nothing. */
