@@ -22,7 +22,7 @@ import { holdLease } from '../infra/nats/lease.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
 import { openObjectStore } from '../infra/object-store/open.ts';
 import type { ObjectStore } from '../infra/object-store/types.ts';
-import { clearAlarm, raiseAlarm } from '../pipeline/chain/alarms.ts';
+import { clearAlarm, raiseAlarm } from '../pipeline/alarms.ts';
 import { tellOperator } from '../pipeline/chain/operator.ts';
 import { retentionEvent } from '../pipeline/chain/own-events.ts';
 import {

@@ -2,16 +2,9 @@ import { ImmutableError } from '../../core/errors.ts';
 import { type Hasher, portableHasher } from '../../core/hash.ts';
 import { type Crc32, decodeQueued, type QueuedEvent, type QueuedMessage } from '../../core/message.ts';
 import type { Micros } from '../../core/time.ts';
+import type { StreamMessage } from '../reader.ts';
 import { damagedMessageEvent } from './own-events.ts';
 import type { QuarantineEntry, Source } from './row.ts';
-
-/** A message of EVENTS as JetStream delivers it. */
-export interface StreamMessage {
-  sequence: number;
-  subject: string;
-  storedAtMicros: Micros;
-  data: Uint8Array;
-}
 
 /** A message whose events can be chained. */
 export interface ReadMessage {

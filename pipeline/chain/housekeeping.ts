@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
 import { holdLease } from '../../infra/nats/lease.ts';
+import { ALARM_KEYS } from '../alarms.ts';
 import { type FloorSource, purgeOnce } from '../purger.ts';
-import { ALARM_KEYS } from './alarms.ts';
 import { storedFloor } from './floors.ts';
 import { createLossReporter } from './lost.ts';
 import type { Stage } from './stage.ts';

@@ -6,7 +6,7 @@ import type { Bucket } from '../../infra/nats/kv.ts';
 import { STREAM_EVENTS } from '../../infra/nats/names.ts';
 import { type StreamState, streamState } from '../../infra/nats/stream-info.ts';
 import { streamEpoch } from '../../infra/nats/streams.ts';
-import { ALARM_KEYS, raiseAlarm } from './alarms.ts';
+import { ALARM_KEYS, raiseAlarm } from '../alarms.ts';
 import { type Operator, tellOperator } from './operator.ts';
 import { lostMessagesEvent } from './own-events.ts';
 

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from '../../infra/metrics.ts';
-import type { PartitionState } from './holder.ts';
+import type { PartitionState } from '../holder.ts';
 
 /** What one partition tells of its work. */
 export interface PartitionMetrics {

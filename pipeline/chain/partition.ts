@@ -3,12 +3,13 @@ import { ImmutableError } from '../../core/errors.ts';
 import { encodeQueuedLine } from '../../core/message.ts';
 import type { Logger } from '../../infra/log.ts';
 import { connectionState, type NatsConnection } from '../../infra/nats/connect.ts';
+import { eventsFilter, STREAM_EVENTS } from '../../infra/nats/names.ts';
+import { openReader, type Reader, ReadingInterrupted } from '../reader.ts';
 import { agree, type Start } from './agree.ts';
 import { type DecodeContext, decodeMessage, type ReadMessage } from './decode.ts';
 import { type Extension, extend } from './extend.ts';
 import { createMemory, lookUpMissing } from './memory.ts';
 import type { PartitionMetrics } from './metrics.ts';
-import { openReader, type Reader, ReadingInterrupted } from './order.ts';
 import { planBatches } from './plan.ts';
 import { comparePositions, type Position, positionText } from './position.ts';
 import { howFarPublished } from './published.ts';
@@ -72,7 +73,8 @@ export async function runPartition(context: PartitionContext, signal: AbortSigna
   const whileRunning = AbortSignal.any([signal, stopping.signal]);
   const reader = await openReader({
     nc: context.nc,
-    partition: context.partition,
+    stream: STREAM_EVENTS,
+    filter: eventsFilter(context.partition),
     fromSequence: Math.max(1, start.after.sequence),
     losses,
   });

@@ -2,16 +2,16 @@ import { setMaxListeners } from 'node:events';
 import { partitionOf } from '../../control/partition.ts';
 import type { ClickHouseClient } from '../../infra/clickhouse/client.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
-import { ALARM_KEYS, clearAlarm, raiseAlarm } from './alarms.ts';
+import { ALARM_KEYS, clearAlarm, raiseAlarm } from '../alarms.ts';
+import { holdPartition, type PartitionState } from '../holder.ts';
 import { clickHouseStore } from './clickhouse-store.ts';
 import type { ReadMessage } from './decode.ts';
 import { storedWhenFloorWasWritten } from './floors.ts';
-import { holdPartition, type PartitionState } from './holder.ts';
 import { keepHouse } from './housekeeping.ts';
 import type { PartitionMetrics } from './metrics.ts';
 import { tellOperator } from './operator.ts';
 import { lostMessagesEvent } from './own-events.ts';
-import { type PartitionContext, runPartition } from './partition.ts';
+import { EventRefused, type PartitionContext, runPartition } from './partition.ts';
 import { positionText } from './position.ts';
 import type { QuarantineEntry, Source } from './row.ts';
 import { createStage, type Stage, type StageOptions } from './stage.ts';
@@ -68,6 +68,9 @@ function workOnPartition(stage: Stage, partition: number, signal: AbortSignal): 
   return holdPartition(
     {
       partition,
+      leaseKey: `chain.${partition}`,
+      alarmKey: ALARM_KEYS.partitionStopped(partition),
+      isUsual: (error) => error instanceof EventRefused,
       run: (whileHeld) => runPartition(context, whileHeld),
       onState: (state) => {
         stage.states.set(partition, state);

@@ -1,5 +1,5 @@
-import { formatTimestamp } from '../../core/time.ts';
-import type { Bucket } from '../../infra/nats/kv.ts';
+import { formatTimestamp } from '../core/time.ts';
+import type { Bucket } from '../infra/nats/kv.ts';
 
 /**
  * Alarms stand in a KV bucket until what they tell of is mended, so that every process sees them.

@@ -1,22 +1,27 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { ImmutableError } from '../../core/errors.ts';
-import type { Logger } from '../../infra/log.ts';
-import type { Bucket } from '../../infra/nats/kv.ts';
-import { holdLease } from '../../infra/nats/lease.ts';
-import { ALARM_KEYS, raiseAlarm } from './alarms.ts';
-import { ReadingInterrupted } from './order.ts';
-import { EventRefused } from './partition.ts';
+import { ImmutableError } from '../core/errors.ts';
+import type { Logger } from '../infra/log.ts';
+import type { Bucket } from '../infra/nats/kv.ts';
+import { holdLease } from '../infra/nats/lease.ts';
+import { raiseAlarm } from './alarms.ts';
+import { ReadingInterrupted } from './reader.ts';
 
 /**
  * - `waiting`: another process may have it
  * - `starting`: held; stream and store are being compared
- * - `working`: events are chained and stored
+ * - `working`: its events are worked on
  * - `stopped`: held; an alarm says why nothing is done
  */
 export type PartitionState = 'waiting' | 'starting' | 'working' | 'stopped';
 
 export interface HolderOptions {
   partition: number;
+  /** The key of the partition's lease: of each stage one. */
+  leaseKey: string;
+  /** The alarm that is raised when the partition is stopped. */
+  alarmKey: string;
+  /** Whether such an end is nothing unusual; `ReadingInterrupted` never is. */
+  isUsual?(error: unknown): boolean;
   /** Works on the partition until the signal aborts. */
   run(signal: AbortSignal): Promise<never>;
   onState(state: PartitionState): void;
@@ -49,8 +54,8 @@ export const HOLDER_TIMING: HolderTiming = {
 
 /**
  * Gets the partition's lease and works on the partition for as long as it has it, again and again until the
- * signal aborts. The lease keeps two processes from doing the same work; that they cannot fork the chain,
- * should both believe they have it, is the writer's doing.
+ * signal aborts. The lease keeps two processes from doing the same work; that they do no harm, should both believe
+ * they have it, is the doing of what the stage writes with.
  */
 export async function holdPartition(options: HolderOptions, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
@@ -59,7 +64,7 @@ export async function holdPartition(options: HolderOptions, signal: AbortSignal)
     try {
       const lease = await holdLease({
         bucket: options.leases,
-        key: `chain.${options.partition}`,
+        key: options.leaseKey,
         holder: options.holder,
         ...(options.instance === undefined ? {} : { instance: options.instance }),
         ttlMs: options.timing.leaseTtlMs,
@@ -106,8 +111,8 @@ async function handled(options: HolderOptions, error: unknown, failures: number)
     await stopWithAlarm(options, error);
     return timing.stoppedMs;
   }
-  if (error instanceof EventRefused || error instanceof ReadingInterrupted) {
-    log.info({ partition, reason: error.message }, 'the partition is started again');
+  if (error instanceof ReadingInterrupted || options.isUsual?.(error)) {
+    log.info({ partition, reason: String(error) }, 'the partition is started again');
   } else {
     log.warn({ err: error, partition }, 'the partition is started again');
   }
@@ -115,11 +120,11 @@ async function handled(options: HolderOptions, error: unknown, failures: number)
 }
 
 async function stopWithAlarm(options: HolderOptions, error: ImmutableError): Promise<void> {
-  const { partition, log, alarms } = options;
+  const { partition, log, alarms, alarmKey } = options;
   options.onState('stopped');
   log.error({ alarm: true, err: error, partition, nextStep: error.nextStep }, error.message);
   try {
-    await raiseAlarm(alarms, ALARM_KEYS.partitionStopped(partition), {
+    await raiseAlarm(alarms, alarmKey, {
       message: error.message,
       next_step: error.nextStep ?? '',
       details: error.details ?? {},

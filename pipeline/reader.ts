@@ -1,8 +1,15 @@
 import { type Consumer, type ConsumerMessages, DeliverPolicy, jetstream } from '@nats-io/jetstream';
-import { connectionState, type NatsConnection } from '../../infra/nats/connect.ts';
-import { eventsFilter, STREAM_EVENTS } from '../../infra/nats/names.ts';
-import { storedAtMicros } from '../../infra/nats/stream-info.ts';
-import type { StreamMessage } from './decode.ts';
+import { connectionState, type NatsConnection } from '../infra/nats/connect.ts';
+import { storedAtMicros } from '../infra/nats/stream-info.ts';
+
+/** A message as a consumer delivers it. */
+export interface StreamMessage {
+  sequence: number;
+  subject: string;
+  /** When JetStream stored it, microseconds since the epoch. */
+  storedAtMicros: number;
+  data: Uint8Array;
+}
 
 /** Reading came to an end that says nothing about the stream: to be started again, with all checks of a start. */
 export class ReadingInterrupted extends Error {
@@ -25,7 +32,9 @@ export interface Reader {
 
 export interface ReaderOptions {
   nc: NatsConnection;
-  partition: number;
+  stream: string;
+  /** The subject, with wildcards, of what is read. */
+  filter: string;
   fromSequence: number;
   /** How often the connection had been lost when stream and store were compared: what comes must be of that stream. */
   losses: number;
@@ -42,14 +51,14 @@ const WINDOW_BYTES = 4 * 1024 * 1024;
 const LONGEST_PAUSE_MS = 10_000;
 
 /**
- * Reads one partition of EVENTS from a sequence on, through JetStream's ordered consumer. The client would
+ * Reads one partition of a stream from a sequence on, through JetStream's ordered consumer. The client would
  * make that consumer anew by itself after a gap, a lost connection or a recreated stream, and could then
  * read on in another stream than before. So each of these ends the reading instead.
  */
 export async function openReader(options: ReaderOptions): Promise<Reader> {
   const runBytes = options.runBytes ?? RUN_BYTES;
-  const consumer = await jetstream(options.nc).consumers.get(STREAM_EVENTS, {
-    filter_subjects: [eventsFilter(options.partition)],
+  const consumer = await jetstream(options.nc).consumers.get(options.stream, {
+    filter_subjects: [options.filter],
     deliver_policy: DeliverPolicy.StartSequence,
     opt_start_seq: options.fromSequence,
   });

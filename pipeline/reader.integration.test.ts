@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { connectionState } from '../../infra/nats/connect.ts';
-import { STREAM_EVENTS } from '../../infra/nats/names.ts';
-import { openReader, type Reader, type ReaderOptions, ReadingInterrupted } from './order.ts';
-import { sampleEvent } from './testing/sample.ts';
-import { eventually, openTestStage, type TestStage, workspacesOf } from './testing/stage.ts';
+import { connectionState } from '../infra/nats/connect.ts';
+import { eventsFilter, STREAM_EVENTS } from '../infra/nats/names.ts';
+import { sampleEvent } from './chain/testing/sample.ts';
+import { eventually, openTestStage, type TestStage, workspacesOf } from './chain/testing/stage.ts';
+import { openReader, type Reader, type ReaderOptions, ReadingInterrupted } from './reader.ts';
 
 const [A = ''] = workspacesOf(0, 2, 1);
 const [D = ''] = workspacesOf(1, 2, 1);
@@ -30,7 +30,8 @@ async function open(options: Partial<ReaderOptions> = {}): Promise<Reader> {
   const { losses } = connectionState(stage.nc);
   const reader = await openReader({
     nc: stage.nc,
-    partition: 0,
+    stream: STREAM_EVENTS,
+    filter: eventsFilter(0),
     fromSequence: 1,
     losses: losses(),
     ...options,
@@ -56,7 +57,7 @@ describe('a reader', () => {
     await publishSome(2, D);
     await publishSome(2);
     expect(await take(await open({ fromSequence: 2 }), 4)).toEqual([2, 3, 6, 7]);
-    expect(await take(await open({ partition: 1 }), 2)).toEqual([4, 5]);
+    expect(await take(await open({ filter: eventsFilter(1) }), 2)).toEqual([4, 5]);
   });
 
   it('waits for what is to come, and knows what is behind', async () => {
