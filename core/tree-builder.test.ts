@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { utf8Encode } from './bytes.ts';
 import { edgeTiles, TILE_WIDTH, tileKey, tilesOfLeaves } from './tile.ts';
@@ -30,36 +29,39 @@ describe('a tree that grows leaf by leaf', () => {
     }
   });
 
-  it('makes the tiles of the tree, wherever it is asked for them', () => {
-    fc.assert(
-      fc.property(fc.array(fc.integer({ min: 0, max: 400 }), { maxLength: 6 }), (steps) => {
-        const builder = createTreeBuilder();
-        const tiles = new Map<string, Uint8Array>();
-        for (const step of steps) {
-          appendAll(builder, LEAVES.slice(builder.size, builder.size + step));
-          collect(tiles, builder.takeFullTiles());
-          collect(tiles, builder.partialTiles());
-          expect(builder.partialTiles().map(({ hashes: _, ...name }) => name)).toEqual(
-            edgeTiles(builder.size),
-          );
-        }
-        expect(tiles).toEqual(tilesOfLeaves(LEAVES.slice(0, builder.size)));
-      }),
-      { numRuns: 30 },
-    );
+  it.each([
+    [[0]],
+    [[1, 254, 1, 1]],
+    [[256, 256]],
+    [[255, 2, 400]],
+    [[3, 300, 0, 17, 90, 400]],
+    [[400, 400, 299, 1]],
+  ])('makes the tiles of the tree, wherever it is asked for them: %j', (steps) => {
+    const builder = createTreeBuilder();
+    const tiles = new Map<string, Uint8Array>();
+    for (const step of steps) {
+      appendAll(builder, LEAVES.slice(builder.size, builder.size + step));
+      collect(tiles, builder.takeFullTiles());
+      collect(tiles, builder.partialTiles());
+      expect(builder.partialTiles().map(({ hashes: _, ...name }) => name)).toEqual(edgeTiles(builder.size));
+    }
+    expect(tiles).toEqual(tilesOfLeaves(LEAVES.slice(0, builder.size)));
   });
 
-  it('goes on from its tiles, also from wider ones, as if it had never stopped', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 1_100 }), fc.integer({ min: 0, max: 1_100 }), (a, b) => {
-        const [size, wider] = [Math.min(a, b), Math.max(a, b)];
-        const builder = createTreeBuilder(size, tilesOfLeaves(LEAVES.slice(0, wider)));
-        expect(builder.root()).toEqual(treeRoot(LEAVES.slice(0, size)));
-        appendAll(builder, LEAVES.slice(size));
-        expect(builder.root()).toEqual(treeRoot(LEAVES));
-      }),
-      { numRuns: 40 },
-    );
+  it.each([
+    [0, 0],
+    [0, 700],
+    [1, 1],
+    [255, 256],
+    [256, 256],
+    [257, 1_100],
+    [700, 1_000],
+    [1_024, 1_025],
+  ])('goes on from %i leaves, with the tiles of %i, as if it had never stopped', (size, wider) => {
+    const builder = createTreeBuilder(size, tilesOfLeaves(LEAVES.slice(0, wider)));
+    expect(builder.root()).toEqual(treeRoot(LEAVES.slice(0, size)));
+    appendAll(builder, LEAVES.slice(size));
+    expect(builder.root()).toEqual(treeRoot(LEAVES));
   });
 
   it('climbs more than one level', () => {
