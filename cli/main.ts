@@ -72,6 +72,7 @@ const ROLES = [
   ['ingest', 'accept events: POST /api/v1/events, /api/v1/events/batch'],
   ['query', 'answer: GET /api/v1/events, /api/v1/verify'],
   ['chain', 'order accepted events, extend the chains, store them'],
+  ['tree', 'grow the Merkle tree of each workspace, sign checkpoints'],
   ['chdb', 'the embedded ClickHouse (started by "up")'],
 ] as const;
 type Role = (typeof ROLES)[number][0];
@@ -86,6 +87,10 @@ async function runRole(name: Role): Promise<void> {
   if (name === 'chain') {
     const { startChainRole } = await import('./chain.ts');
     return await runProcess(name, settings, startChainRole);
+  }
+  if (name === 'tree') {
+    const { startTreeRole } = await import('./tree.ts');
+    return await runProcess(name, settings, startTreeRole);
   }
   const { startApiRole } = await import('./serve.ts');
   await runProcess(name, settings, (context) => startApiRole(context, name));
