@@ -1,4 +1,4 @@
-import { utf8Decode, utf8Encode } from './bytes.ts';
+import { equalBytes, utf8Decode, utf8Encode } from './bytes.ts';
 import {
   type Checkpoint,
   openNote,
@@ -181,7 +181,7 @@ function thresholdOf(text: string, memberCount: number): number | null {
 
 /** One public key under two names is still one signer. */
 function sameKey(one: VerifierKey, other: VerifierKey): boolean {
-  return one.publicKey.every((byte, index) => byte === other.publicKey[index]);
+  return equalBytes(one.publicKey, other.publicKey);
 }
 
 /** The text of octets in UTF-8; what is not UTF-8 names no key. */
