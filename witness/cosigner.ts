@@ -41,11 +41,11 @@ export function createCosigner({ key, trusted, keeper, claim, nowMs, log }: Cosi
       reportMisbehaviour(judgement, request, latest);
       return judgement;
     }
-    const { text } = request.opened;
-    const line = cosign(text, key, Math.floor(nowMs() / 1000), nativeHasher);
+    const { checkpoint, opened } = request;
+    const line = cosign(opened.text, key, Math.floor(nowMs() / 1000), nativeHasher);
     claim.check();
     // Also when the checkpoint is the one that is kept: its write may have been the one that failed half-way.
-    await keeper.keep(origin, `${text}\n${logSignatures(request)}${line}`);
+    await keeper.keep({ checkpoint, note: `${opened.text}\n${logSignatures(request)}${line}` });
     claim.check();
     return { status: 200, line };
   }

@@ -24,19 +24,40 @@ export interface Keeper {
   /** The note as it is kept for the origin with this hash; null if there is none. */
   noteByHash(hash: string): Promise<string | null>;
   /** On disk when it resolves; if everything dies before, the note before it is there, or this one. */
-  keep(origin: string, note: string): Promise<void>;
+  keep(kept: Kept): Promise<void>;
 }
+
+/** Some 10 MB of notes. */
+const MAX_REMEMBERED = 10_000;
 
 export function createKeeper(folder: string, own: VerifierKey): Keeper {
   const pathOf = (hash: string) => join(folder, hash);
   const noteByHash = (hash: string) => readIfThere(pathOf(hash));
+  /** What was verified before: a signature takes longer to verify than everything else does. */
+  const verified = new Map<string, Kept>();
+
+  function remember(origin: string, kept: Kept): Kept {
+    verified.delete(origin);
+    const [oldest] = verified.keys();
+    if (verified.size >= MAX_REMEMBERED && oldest !== undefined) verified.delete(oldest);
+    verified.set(origin, kept);
+    return kept;
+  }
+
   return {
     noteByHash,
     async latest(origin) {
+      // The disk has the word; memory only saves what its very bytes would lead to again.
       const note = await noteByHash(originHash(origin));
-      return note === null ? null : readKept(note, origin, own);
+      if (note === null) return null;
+      const known = verified.get(origin);
+      return known?.note === note ? known : remember(origin, readKept(note, origin, own));
     },
-    keep: (origin, note) => savePrivateFile(pathOf(originHash(origin)), note),
+    async keep(kept) {
+      const { origin } = kept.checkpoint;
+      await savePrivateFile(pathOf(originHash(origin)), kept.note);
+      remember(origin, kept);
+    },
   };
 }
 

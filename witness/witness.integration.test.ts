@@ -263,9 +263,9 @@ describe('requests for one origin at the same moment', () => {
     const delaysMs = [100, 0];
     const slow: Keeper = {
       ...keeper,
-      async keep(origin, note) {
+      async keep(kept) {
         await sleep(delaysMs.shift() ?? 0);
-        await keeper.keep(origin, note);
+        await keeper.keep(kept);
       },
     };
     const cosigner = createCosigner({
