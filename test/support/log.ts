@@ -30,11 +30,19 @@ function leavesOf(what: string, count: number): Uint8Array[] {
 }
 
 function sampleLog(key: SigningKey, leaves: Uint8Array[]): SampleLog {
+  const notes = new Map<number, string>();
+  function noteOf(size: number): string {
+    const known = notes.get(size);
+    if (known !== undefined) return known;
+    const note = signNote(checkpointText(key.name, size, treeRoot(leaves.slice(0, size))), key);
+    notes.set(size, note);
+    return note;
+  }
   return {
     key,
     origin: key.name,
     verifierKey: encodeVerifierKey(verifierKeyOf(key)),
-    noteOf: (size) => signNote(checkpointText(key.name, size, treeRoot(leaves.slice(0, size))), key),
+    noteOf,
     proofFrom: async (oldSize, size) => consistencyPath(leaves.slice(0, size), oldSize),
     forkedAfter: (size) =>
       sampleLog(key, [...leaves.slice(0, size), ...leavesOf('other event', leaves.length).slice(size)]),
