@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Argument, Command, Option } from 'commander';
 import { DEFAULT_PLAN, PLAN_NAMES, type Plan } from '../control/plans.ts';
 import { createTerminal, describeFailure, failureAsJson } from './terminal.ts';
+import type { WitnessArguments } from './witness.ts';
 
 /** 0 done · 1 failed · 2 wrong usage. */
 const FAILED = 1;
@@ -39,6 +40,7 @@ function program(): Command {
       .action(() => runRole(name));
     if (name === 'tree') addTreeCommands(role);
   }
+  addWitnessCommand(root);
   root
     .command('migrate')
     .description('make or update tables and streams (IMMUTABLE_CLICKHOUSE_ADMIN_URL, IMMUTABLE_NATS_URL)')
@@ -97,6 +99,38 @@ async function runRole(name: Role): Promise<void> {
   }
   const { startApiRole } = await import('./serve.ts');
   await runProcess(name, settings, (context) => startApiRole(context, name));
+}
+
+function addWitnessCommand(root: Command): void {
+  root
+    .command('witness')
+    .description(
+      "cosign the checkpoints of other people's logs; needs no NATS and no ClickHouse (docs/witness.md)",
+    )
+    .option('--name <name>', 'of this witness, such as witness.example.com/w1; needed at the first start')
+    .option(
+      '--directory <path>',
+      'where it keeps key and checkpoints (default: "witness" in the data directory)',
+    )
+    .option('--host <address>', 'where it listens (default: IMMUTABLE_HOST, 127.0.0.1)')
+    .option('--port <number>', 'where it listens (default: IMMUTABLE_PORT, 8080)', wholeNumber)
+    .option('--policy <file>', 'follow the logs of a policy file')
+    .option('--log <vkey>', 'follow this log; may be repeated', collect)
+    .option(
+      '--log-key <base64>',
+      'public key of all logs below the --log-origin; both may be repeated',
+      collect,
+    )
+    .option('--log-origin <origin>', 'follow all logs <origin>/<workspace id>', collect)
+    .option('--print-key', 'print the verifier key of this witness, made if need be, and end')
+    .action(async (options: WitnessArguments) => {
+      const { witnessCommand } = await import('./witness.ts');
+      await witnessCommand(await config(), terminal, options);
+    });
+}
+
+function collect(value: string, before: string[] = []): string[] {
+  return [...before, value];
 }
 
 function addWorkspaceCommands(root: Command): void {
