@@ -98,7 +98,8 @@ export async function checkArchive(
   const report = checker.end({ bytes, sha256: digest.digest('hex') });
   if (damage === undefined) return report;
   const problem = { check: 'file' as const, detail: `it cannot be unpacked: ${damage}` };
-  return { ...report, valid: false, problems: [...report.problems, problem] };
+  const failed = [...new Set([...report.failed, problem.check])];
+  return { ...report, valid: false, failed, problems: [...report.problems, problem] };
 }
 
 /** An event takes 256 KiB of text; escaped and with all around it, far less than this. */
