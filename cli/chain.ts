@@ -1,6 +1,7 @@
 import { openBucket } from '../infra/nats/kv.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
 import { startChain } from '../pipeline/chain/start.ts';
+import { signedFloor } from '../pipeline/tree/floor.ts';
 import { connectStores } from './connect.ts';
 import type { ProcessContext, RunningRole } from './process.ts';
 
@@ -8,17 +9,19 @@ import type { ProcessContext, RunningRole } from './process.ts';
 export async function startChainRole(context: ProcessContext): Promise<RunningRole> {
   const { config, log, metrics, lifecycle } = context;
   const { nc, clickhouse, install, missing } = await connectStores(context, 'chain');
+  const floors = await openBucket(nc, BUCKETS.floors);
   const chain = startChain({
     nc,
     clickhouse,
     buckets: {
       leases: await openBucket(nc, BUCKETS.leases),
       alarms: await openBucket(nc, BUCKETS.alarms),
-      floors: await openBucket(nc, BUCKETS.floors),
+      floors,
     },
     log,
     metrics,
     partitions: install.partitions,
+    laterFloors: [(source) => signedFloor(floors, source)],
     operatorWorkspaceId: install.operator_workspace_id,
     instance: config.instanceId,
   });

@@ -16,6 +16,7 @@ export const PROGRAM = fileURLToPath(new URL('./main.js', import.meta.url));
 const STOP_MS: Readonly<Record<string, number>> = {
   serve: 3_500,
   chain: 2_500,
+  tree: 1_500,
   clickhouse: 1_500,
   nats: 1_500,
 };

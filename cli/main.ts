@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { Argument, Command, Option } from 'commander';
+import { DEFAULT_PLAN, PLAN_NAMES, type Plan } from '../control/plans.ts';
 import { createTerminal, describeFailure, failureAsJson } from './terminal.ts';
 
 /** 0 done · 1 failed · 2 wrong usage. */
@@ -72,6 +73,7 @@ const ROLES = [
   ['ingest', 'accept events: POST /api/v1/events, /api/v1/events/batch'],
   ['query', 'answer: GET /api/v1/events, /api/v1/verify'],
   ['chain', 'order accepted events, extend the chains, store them'],
+  ['tree', 'grow the Merkle tree of each workspace, sign checkpoints'],
   ['chdb', 'the embedded ClickHouse (started by "up")'],
 ] as const;
 type Role = (typeof ROLES)[number][0];
@@ -87,37 +89,58 @@ async function runRole(name: Role): Promise<void> {
     const { startChainRole } = await import('./chain.ts');
     return await runProcess(name, settings, startChainRole);
   }
+  if (name === 'tree') {
+    const { startTreeRole } = await import('./tree.ts');
+    return await runProcess(name, settings, startTreeRole);
+  }
   const { startApiRole } = await import('./serve.ts');
   await runProcess(name, settings, (context) => startApiRole(context, name));
 }
 
 function addWorkspaceCommands(root: Command): void {
-  const workspace = root.command('workspace').description('make and list workspaces');
+  const workspace = root.command('workspace').description('workspaces, their plans and retention');
   workspace
     .command('create <name>')
     .description('make a workspace and a key for it, which is shown once')
+    .addOption(new Option('--plan <plan>', 'what it may have').choices([...PLAN_NAMES]).default(DEFAULT_PLAN))
     .option('--json', 'print it as JSON')
-    .action(async (name: string, options: { json?: true }) => {
+    .action(async (name: string, options: { plan: Plan; json?: true }) => {
       const { createWorkspaceCommand } = await import('./manage.ts');
-      await createWorkspaceCommand(await config(), terminal, { name, json: options.json ?? false });
+      const { plan, json = false } = options;
+      await createWorkspaceCommand(await config(), terminal, { name, plan, json });
     });
   workspace
     .command('list')
-    .description('all workspaces, oldest first')
+    .description('all workspaces, oldest first, with how long each keeps its events and why')
     .option('--json', 'print them as JSON')
     .action(async (options: { json?: true }) => {
       const { listWorkspacesCommand } = await import('./manage.ts');
       await listWorkspacesCommand(await config(), terminal, { json: options.json ?? false });
     });
   workspace
+    .command('plan <workspace>')
+    .addArgument(new Argument('<plan>').choices([...PLAN_NAMES]))
+    .description('put it on another plan; of its limits, retention is enforced so far')
+    .option('--json', 'print the workspace as JSON')
+    .action(async (id: string, plan: Plan, options: { json?: true }) => {
+      const { workspacePlanCommand } = await import('./retention.ts');
+      await workspacePlanCommand(await config(), terminal, {
+        workspace: id,
+        plan,
+        json: options.json ?? false,
+      });
+    });
+  workspace
     .command('retention <workspace> <days>')
-    .description('keep its events for this many days, or "unlimited"; older ones are hidden at once')
+    .description(
+      'keep its events for this many days, "unlimited", or as long as its "plan" says; older ones are hidden at once',
+    )
     .option('--json', 'print the workspace as JSON')
     .action(async (id: string, days: string, options: { json?: true }) => {
       const { workspaceRetentionCommand } = await import('./retention.ts');
       await workspaceRetentionCommand(await config(), terminal, {
         workspace: id,
-        days: days === 'unlimited' ? null : wholeNumber(days),
+        days: days === 'plan' ? days : days === 'unlimited' ? null : wholeNumber(days),
         json: options.json ?? false,
       });
     });

@@ -7,6 +7,8 @@ import {
   type Scope,
   WORKSPACE_SCOPES,
 } from '../control/keys.ts';
+import type { Plan } from '../control/plans.ts';
+import { type Retention, retentionOf } from '../control/retention.ts';
 import { createWorkspace, getWorkspace, listWorkspaces, type Workspace } from '../control/workspaces.ts';
 import { ImmutableError } from '../core/errors.ts';
 import type { Config } from '../infra/config.ts';
@@ -25,10 +27,10 @@ interface Output {
 export async function createWorkspaceCommand(
   config: Config,
   terminal: Terminal,
-  { name, json }: Output & { name: string },
+  { name, plan, json }: Output & { name: string; plan: Plan },
 ): Promise<void> {
   await withBuckets(config, async ({ workspaces, keys }) => {
-    const workspace = await createWorkspace(workspaces, { name });
+    const workspace = await createWorkspace(workspaces, { name, plan });
     const { token } = await createKey(keys, {
       workspaceId: workspace.id,
       scopes: WORKSPACE_SCOPES,
@@ -49,9 +51,9 @@ export async function listWorkspacesCommand(
 ): Promise<void> {
   await withBuckets(config, async ({ workspaces }) => {
     const all = await listWorkspaces(workspaces);
-    terminal.result(
-      json ? JSON.stringify(all) : table(['ID', 'NAME', 'PLAN', 'CREATED'], all.map(workspaceRow)),
-    );
+    const headings = ['ID', 'NAME', 'PLAN', 'KEEPS EVENTS', 'CREATED'];
+    const withRetention = () => all.map((one) => ({ ...one, retention: retentionOf(one) }));
+    terminal.result(json ? JSON.stringify(withRetention()) : table(headings, all.map(workspaceRow)));
   });
 }
 
@@ -166,8 +168,15 @@ function parseScope(text: string): Scope {
   );
 }
 
-function workspaceRow({ id, name, plan, created_at }: Workspace): string[] {
-  return [id, name, plan, created_at];
+function workspaceRow(workspace: Workspace): string[] {
+  const { id, name, plan, created_at } = workspace;
+  return [id, name, plan, describeRetention(retentionOf(workspace)), created_at];
+}
+
+function describeRetention({ days, because }: Retention): string {
+  if (because === 'legal_hold') return 'for ever (legal hold)';
+  const kept = days === null ? 'for ever' : `${days} ${days === 1 ? 'day' : 'days'}`;
+  return because === 'plan' ? `${kept} (plan)` : `${kept} (own setting)`;
 }
 
 function keyRow(key: KeyRecord): string[] {

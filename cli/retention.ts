@@ -3,8 +3,9 @@ import { hostname } from 'node:os';
 import type { Readable } from 'node:stream';
 import { readOrCreateInstall } from '../control/install.ts';
 import { partitionOf } from '../control/partition.ts';
-import { holdWorkspace, releaseWorkspace, setRetention } from '../control/retention.ts';
-import { listWorkspaces, type Workspace } from '../control/workspaces.ts';
+import type { Plan } from '../control/plans.ts';
+import { holdWorkspace, releaseWorkspace, retentionOf, setRetention } from '../control/retention.ts';
+import { listWorkspaces, setPlan, type Workspace } from '../control/workspaces.ts';
 import {
   type ArchivedEvent,
   type ArchiveManifest,
@@ -143,10 +144,19 @@ function describeRun({ removals, refused }: RetentionReport): string {
   return lines.length === 0 ? 'Nothing is past its retention.' : lines.join('\n');
 }
 
+export async function workspacePlanCommand(
+  config: Config,
+  terminal: Terminal,
+  { workspace, plan, json }: Output & { workspace: string; plan: Plan },
+): Promise<void> {
+  const changed = await changeWorkspace(config, (bucket) => setPlan(bucket, workspace, plan));
+  terminal.result(json ? JSON.stringify(changed) : describePolicy(changed));
+}
+
 export async function workspaceRetentionCommand(
   config: Config,
   terminal: Terminal,
-  { workspace, days, json }: Output & { workspace: string; days: number | null },
+  { workspace, days, json }: Output & { workspace: string; days: number | null | 'plan' },
 ): Promise<void> {
   const changed = await changeWorkspace(config, (bucket) => setRetention(bucket, workspace, days));
   terminal.result(json ? JSON.stringify(changed) : describePolicy(changed));
@@ -176,13 +186,15 @@ async function changeWorkspace(
   }
 }
 
-function describePolicy({ id, retention_days, legal_hold }: Workspace): string {
-  const days = retention_days ?? null;
+function describePolicy(workspace: Workspace): string {
+  const { id, plan, legal_hold } = workspace;
+  const { days, because } = retentionOf({ ...workspace, legal_hold: null });
   const kept = days === null ? 'for ever' : `for ${days} ${days === 1 ? 'day' : 'days'}`;
+  const why = because === 'plan' ? ` (plan ${plan})` : '';
   const hold = legal_hold ?? null;
   const held =
     hold === null ? '' : `\nLegal hold since ${hold.since}: ${hold.reason}. Nothing is hidden or removed.`;
-  return `${id} keeps its events ${kept}.${held}`;
+  return `${id} keeps its events ${kept}${why}.${held}`;
 }
 
 export async function archiveListCommand(

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { newToken } from '../control/keys.ts';
 import { newWorkspaceId } from '../control/workspaces.ts';
-import { readPasswords } from '../infra/chdb/users.ts';
+import { readPasswords } from '../infra/chdb/authenticate.ts';
 import { readCredentials, writeCredentials } from './credentials.ts';
 import { readOrMakeSecrets } from './secrets.ts';
 

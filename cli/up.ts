@@ -167,15 +167,17 @@ async function startRoles(options: {
     ...nats.env,
     ...(config.instanceId === undefined ? { IMMUTABLE_INSTANCE_ID: secrets.instanceId } : {}),
   };
+  const secret = config.secretKey === undefined ? { IMMUTABLE_SECRET_KEY_FILE: secrets.secretKeyFile } : {};
   const roles = [
     { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv } },
+    { role: 'tree', title: 'tree', env: { ...common, ...clickhouse.writerEnv, ...secret } },
     {
       role: 'serve',
       title: 'API',
       env: {
         ...common,
         ...clickhouse.readerEnv,
-        ...(config.secretKey === undefined ? { IMMUTABLE_SECRET_KEY_FILE: secrets.secretKeyFile } : {}),
+        ...secret,
         IMMUTABLE_PORT: String(port),
       },
     },

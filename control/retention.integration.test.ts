@@ -6,7 +6,7 @@ import { BUCKETS } from '../infra/nats/names.ts';
 import { ensureStreams } from '../infra/nats/streams.ts';
 import { startTestNats, type TestNats } from '../test/support/nats.ts';
 import { holdWorkspace, releaseWorkspace, retainedFrom, setRetention } from './retention.ts';
-import { createWorkspace, getWorkspace } from './workspaces.ts';
+import { createWorkspace, getWorkspace, setPlan } from './workspaces.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const NOW_MS = Date.UTC(2026, 5, 30);
@@ -27,7 +27,7 @@ describe('the retention of a workspace', () => {
     await server?.stop();
   });
 
-  it('is unlimited until it is set, and whenever it is set to that', async () => {
+  it('is unlimited on Enterprise until it is set, and whenever it is set to that', async () => {
     const workspace = await createWorkspace(bucket, { name: 'Test' });
     expect(retainedFrom(workspace, NOW_MS)).toBeUndefined();
     expect(retainedFrom(undefined, NOW_MS)).toBeUndefined();
@@ -35,6 +35,19 @@ describe('the retention of a workspace', () => {
     expect(retainedFrom(limited, NOW_MS)).toBe((NOW_MS - 30 * DAY_MS) * 1000);
     expect(await getWorkspace(bucket, workspace.id)).toEqual(limited);
     expect(retainedFrom(await setRetention(bucket, workspace.id, null), NOW_MS)).toBeUndefined();
+  });
+
+  it('is that of the plan, until it is set and after it is left to the plan again', async () => {
+    const { id } = await createWorkspace(bucket, { name: 'Test', plan: 'starter' });
+    const from = async () => retainedFrom(await getWorkspace(bucket, id), NOW_MS);
+    expect(await from()).toBe((NOW_MS - 90 * DAY_MS) * 1000);
+    await setPlan(bucket, id, 'free');
+    expect(await from()).toBe((NOW_MS - 30 * DAY_MS) * 1000);
+    await setRetention(bucket, id, null);
+    expect(await from()).toBeUndefined();
+    expect(await setRetention(bucket, id, 'plan')).toEqual(await getWorkspace(bucket, id));
+    expect(await from()).toBe((NOW_MS - 30 * DAY_MS) * 1000);
+    await expect(setPlan(bucket, 'ws_ffffffffffffffff', 'pro')).rejects.toMatchObject({ code: 'not_found' });
   });
 
   it('gives way to a legal hold', async () => {

@@ -2,14 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { ImmutableError } from '../core/errors.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
+import { DEFAULT_PLAN, PLAN_NAMES, type Plan } from './plans.ts';
 import { byCreation, type Clock, recordReader, timestamp } from './record.ts';
 
 const schema = z.looseObject({
   id: z.string().regex(/^ws_[0-9a-f]{16}$/),
   name: z.string().min(1).max(255),
-  plan: z.literal('enterprise'),
+  plan: z.enum(PLAN_NAMES),
   created_at: z.string(),
-  /** For how many days events are kept; for ever if absent or `null`. */
+  /** For how many days events are kept, for ever if `null`; what the plan says if absent. */
   retention_days: z.int().min(1).nullable().optional(),
   /** While it stands, nothing is removed. */
   legal_hold: z.looseObject({ reason: z.string(), since: z.string() }).nullable().optional(),
@@ -29,6 +30,7 @@ export interface NewWorkspace {
   name: string;
   /** Given where the id had to be written down before the workspace could be made. */
   id?: string;
+  plan?: Plan;
 }
 
 /** Throws `validation_failed` for a name that is empty or longer than 255 characters, `conflict` for a taken id. */
@@ -46,7 +48,7 @@ export async function createWorkspace(
   const workspace: Workspace = {
     id: wanted.id ?? newWorkspaceId(),
     name,
-    plan: 'enterprise',
+    plan: wanted.plan ?? DEFAULT_PLAN,
     created_at: timestamp(now()),
   };
   await bucket.create(workspace.id, workspace);
@@ -72,6 +74,31 @@ export async function ensureWorkspace(
 export async function getWorkspace(bucket: Bucket, id: string): Promise<Workspace | undefined> {
   const entry = await bucket.get(id);
   return entry === undefined ? undefined : readWorkspace(entry.value);
+}
+
+export async function setPlan(bucket: Bucket, id: string, plan: Plan): Promise<Workspace> {
+  return await changeWorkspace(bucket, id, (workspace) => ({ ...workspace, plan }));
+}
+
+const CHANGE_ATTEMPTS = 5;
+
+/** Throws `not_found`. What somebody else changes of it at the same time stays. */
+export async function changeWorkspace(
+  bucket: Bucket,
+  id: string,
+  next: (workspace: Workspace) => Workspace,
+): Promise<Workspace> {
+  for (let attempt = 1; ; attempt++) {
+    const entry = await bucket.get(id);
+    if (entry === undefined) throw new ImmutableError('not_found', `There is no workspace ${id}.`);
+    const changed = next(readWorkspace(entry.value));
+    try {
+      await bucket.update(id, changed, entry.revision);
+      return changed;
+    } catch (error) {
+      if (!isConflict(error) || attempt === CHANGE_ATTEMPTS) throw error;
+    }
+  }
 }
 
 /** All workspaces, oldest first. */

@@ -7,6 +7,7 @@ import {
   keyId,
   openNote,
   parseCheckpoint,
+  parseForeignCheckpoint,
   parseVerifierKey,
   type SigningKey,
   signNote,
@@ -96,6 +97,41 @@ describe('checkpoint texts', () => {
     expect(() => checkpointText(origin, -1, ROOT)).toThrow(ImmutableError);
     expect(() => checkpointText(origin, 1.5, ROOT)).toThrow(ImmutableError);
     expect(() => checkpointText(origin, 1, ROOT.subarray(1))).toThrow(ImmutableError);
+  });
+});
+
+describe('checkpoint texts of other logs', () => {
+  const [, size, root] = VECTOR.text.split('\n') as [string, string, string];
+
+  test('may have extension lines, and any line as their origin', () => {
+    const checkpoint = { size: 24, root: ROOT };
+    expect(parseForeignCheckpoint(VECTOR.text)).toEqual({ ...checkpoint, origin: VECTOR.origin });
+    expect(parseForeignCheckpoint(`two words + more\n${size}\n${root}\n`)).toEqual({
+      ...checkpoint,
+      origin: 'two words + more',
+    });
+    expect(parseForeignCheckpoint(`${VECTOR.text}one\ntwo\n`)).toEqual({
+      ...checkpoint,
+      origin: VECTOR.origin,
+    });
+  });
+
+  test.each([
+    [''],
+    [`\n${size}\n${root}\n`],
+    [`o\n${size}\n${root}`],
+    [`o\n${size}\n${root}\n\n`],
+    [`o\n${size}\n${root}\n\nextension\n`],
+    [`o\n${size}\n${root}\nextension`],
+    [`o\n024\n${root}\n`],
+    [`o\n1e3\n${root}\n`],
+    [`o\n\n${root}\n`],
+    [`o\n9007199254740992\n${root}\n`],
+    [`o\n${size}\n${root.slice(0, -1)}\n`],
+    [`o\n${size}\n${base64Encode(ROOT.subarray(1))}\n`],
+    [`o\n${size}\n`],
+  ])('%j is none', (text) => {
+    expect(parseForeignCheckpoint(text)).toBeNull();
   });
 });
 

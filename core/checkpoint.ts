@@ -30,10 +30,29 @@ export function parseCheckpoint(text: string): Checkpoint | null {
   const [origin, sizeText, rootText, end, ...surplus] = text.split('\n');
   if (!origin || sizeText === undefined || rootText === undefined || end !== '' || surplus.length > 0)
     return null;
-  const size = Number(sizeText);
+  const size = parseTreeSize(sizeText);
   const root = base64Decode(rootText);
-  if (!isKeyName(origin) || !Number.isSafeInteger(size) || size < 0 || String(size) !== sizeText) return null;
+  if (!isKeyName(origin) || size === null) return null;
   return root?.length === 32 ? { origin, size, root } : null;
+}
+
+/**
+ * The checkpoint in the text of any log's note, as C2SP tlog-checkpoint has it: other logs may write any line
+ * as their origin, and add extension lines, which say nothing that anyone checks. Null for anything else.
+ */
+export function parseForeignCheckpoint(text: string): Checkpoint | null {
+  const [origin, sizeText = '', rootText = '', ...rest] = text.split('\n');
+  const root = base64Decode(rootText);
+  const size = parseTreeSize(sizeText);
+  // The last piece is what follows the last newline: nothing. Every other one is an extension line.
+  if (!origin || size === null || rest.pop() !== '' || rest.includes('')) return null;
+  return root?.length === 32 ? { origin, size, root } : null;
+}
+
+/** A tree size in its one spelling; null for anything else, and for sizes that a double cannot hold. */
+export function parseTreeSize(text: string): number | null {
+  const size = Number(text);
+  return /^(0|[1-9]\d*)$/.test(text) && Number.isSafeInteger(size) ? size : null;
 }
 
 /** The workspace of a checkpoint: the last segment of its origin. */
@@ -59,27 +78,43 @@ export function verifierKeyOf({ name, seed }: SigningKey): VerifierKey {
 }
 
 /** The first four bytes of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key). */
-export function keyId({ name, publicKey }: VerifierKey, hasher: Hasher = portableHasher): Uint8Array {
-  return hasher.bytes(concatBytes(utf8Encode(`${name}\n`), ED25519_TYPE, publicKey)).slice(0, KEY_ID_BYTES);
+export function keyId(key: VerifierKey, hasher: Hasher = portableHasher): Uint8Array {
+  return typedKeyId(ED25519_TYPE, key, hasher);
 }
 
 /** `name+<key id in hex>+<base64 of 0x01 ‖ public key>`: the form in which keys are published and pinned. */
 export function encodeVerifierKey(key: VerifierKey, hasher: Hasher = portableHasher): string {
-  return `${key.name}+${hexEncode(keyId(key, hasher))}+${base64Encode(concatBytes(ED25519_TYPE, key.publicKey))}`;
+  return encodeTypedKey(ED25519_TYPE, key, hasher);
 }
 
 /** Null for anything but an Ed25519 key in its one spelling, with the key id that belongs to it. */
 export function parseVerifierKey(text: string, hasher: Hasher = portableHasher): VerifierKey | null {
+  return parseTypedKey(ED25519_TYPE, text, hasher);
+}
+
+/** `keyId` for any type of signature whose public key is one of Ed25519. */
+export function typedKeyId(type: number, { name, publicKey }: VerifierKey, hasher: Hasher): Uint8Array {
+  const typed = concatBytes(utf8Encode(`${name}\n`), Uint8Array.of(type), publicKey);
+  return hasher.bytes(typed).slice(0, KEY_ID_BYTES);
+}
+
+export function encodeTypedKey(type: number, key: VerifierKey, hasher: Hasher): string {
+  const typed = base64Encode(concatBytes(Uint8Array.of(type), key.publicKey));
+  return `${key.name}+${hexEncode(typedKeyId(type, key, hasher))}+${typed}`;
+}
+
+export function parseTypedKey(type: number, text: string, hasher: Hasher): VerifierKey | null {
   const [, name = '', encoded = ''] = VERIFIER_KEY.exec(text) ?? [];
   const typed = base64Decode(encoded);
-  if (!isKeyName(name) || typed?.length !== 33) return null;
+  if (!isKeyName(name) || typed?.length !== 1 + PUBLIC_KEY_BYTES) return null;
   const key = { name, publicKey: typed.slice(1) };
-  return encodeVerifierKey(key, hasher) === text ? key : null;
+  return encodeTypedKey(type, key, hasher) === text ? key : null;
 }
 
 const VERIFIER_KEY = /^([^+]*)\+[\da-f]{8}\+(.*)$/;
-const ED25519_TYPE = Uint8Array.of(1);
+const ED25519_TYPE = 1;
 const KEY_ID_BYTES = 4;
+const PUBLIC_KEY_BYTES = 32;
 const SIGNATURE_BYTES = 64;
 
 /**
@@ -88,8 +123,8 @@ const SIGNATURE_BYTES = 64;
  */
 export function signNote(text: string, key: SigningKey, hasher: Hasher = portableHasher): string {
   const signature = ed25519.sign(utf8Encode(text), key.seed);
-  const encoded = base64Encode(concatBytes(keyId(verifierKeyOf(key), hasher), signature));
-  const note = `${text}\n${SIGNATURE_START}${key.name} ${encoded}\n`;
+  const keyIdOfSigner = keyId(verifierKeyOf(key), hasher);
+  const note = `${text}\n${signatureLine({ name: key.name, keyId: keyIdOfSigner, signature })}`;
   if (openNote(note)?.text !== text)
     throw new ImmutableError('internal', `cannot be signed as a note: ${text}`);
   return note;
@@ -101,6 +136,11 @@ export interface NoteSignature {
   keyId: Uint8Array;
   /** What follows the key id; 64 bytes for Ed25519. */
   signature: Uint8Array;
+}
+
+/** Its line in a note, newline included. */
+export function signatureLine({ name, keyId, signature }: NoteSignature): string {
+  return `${SIGNATURE_START}${name} ${base64Encode(concatBytes(keyId, signature))}\n`;
 }
 
 /** A note taken apart; nothing in it is to be believed before `verifyNote`. */
@@ -142,7 +182,7 @@ function parseSignatureLine(line: string): NoteSignature | null {
 }
 
 /** Not empty, neither Unicode space nor plus nor control character. */
-function isKeyName(name: string): boolean {
+export function isKeyName(name: string): boolean {
   return name.isWellFormed() && /^[^\s+\p{Cc}]+$/u.test(name);
 }
 
@@ -165,8 +205,8 @@ export function verifyNote(
   const message = utf8Encode(opened.text);
   const signedBy: VerifierKey[] = [];
   for (const key of trustedKeys) {
-    const own = opened.signatures.filter((signature) => isBy(signature, key, hasher));
-    if (!own.every((signature) => holds(signature, message, key)))
+    const own = signaturesBy(opened, { name: key.name, keyId: keyId(key, hasher) });
+    if (!own.every(({ signature }) => isEd25519Signature(signature, message, key.publicKey)))
       return { ok: false, reason: 'bad_signature' };
     if (own.length > 0) signedBy.push(key);
   }
@@ -175,12 +215,20 @@ export function verifyNote(
     : { ok: false, reason: 'unknown_signer' };
 }
 
-function isBy(signature: NoteSignature, key: VerifierKey, hasher: Hasher): boolean {
-  return signature.name === key.name && equalBytes(signature.keyId, keyId(key, hasher));
+/** Those that say they are by this key. */
+export function signaturesBy(
+  { signatures }: OpenedNote,
+  by: Pick<NoteSignature, 'name' | 'keyId'>,
+): NoteSignature[] {
+  return signatures.filter(({ name, keyId }) => name === by.name && equalBytes(keyId, by.keyId));
 }
 
 /** By the strict rules of RFC 8032, so that no other verifier accepts less. */
-function holds({ signature }: NoteSignature, message: Uint8Array, { publicKey }: VerifierKey): boolean {
+export function isEd25519Signature(
+  signature: Uint8Array,
+  message: Uint8Array,
+  publicKey: Uint8Array,
+): boolean {
   return (
     signature.length === SIGNATURE_BYTES && ed25519.verify(signature, message, publicKey, { zip215: false })
   );

@@ -9,6 +9,10 @@ export const ALARM_KEYS = {
   partitionStopped: (partition: number) => `partition.${partition}`,
   quarantined: (partition: number) => `quarantine.${partition}`,
   messagesLost: 'events.lost',
+  /** The tree stage cannot work on a partition. */
+  treeStopped: (partition: number) => `tree.${partition}`,
+  /** What is stored of a workspace is not what was signed. */
+  treeMismatch: (workspaceId: string) => `tree.${workspaceId}`,
 } as const;
 
 export interface Alarm {

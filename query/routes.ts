@@ -6,7 +6,7 @@ import { errorResponse, jsonResponse } from '../infra/http/answer.ts';
 import type { HttpRequest, HttpResponse, Route } from '../infra/http/types.ts';
 import { type CursorBinding, decodePlace, encodeCursor } from './cursor.ts';
 import { mayBeUnderWay, readEventId } from './event-id.ts';
-import { openApiDocument } from './openapi.ts';
+import { openApiDocument } from './openapi/document.ts';
 import { readParameters } from './parameters.ts';
 import { presentEvent } from './present.ts';
 import { createEventReader, type SearchBudget } from './reader.ts';

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { usersXml } from './users.ts';
+import { usersXml } from './users-xml.ts';
 
 /**
  * A folder for one process's configuration, pipes and files on their way into a table. Beside the data

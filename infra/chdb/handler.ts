@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { authenticate, type Passwords } from './authenticate.ts';
 import { readBody, saveBody } from './body.ts';
 import type { Engine, EngineSession } from './engine.ts';
 import { ClickHouseException } from './exception.ts';
@@ -9,9 +10,10 @@ import { contentTypeOf } from './formats.ts';
 import { createPlaces } from './places.ts';
 import { type QueryRequest, readFormat, readRequest, withForm } from './request.ts';
 import type { Answer } from './response.ts';
+import { checkAllowed, WITHOUT_EFFECT } from './rights.ts';
 import { createRunning } from './running.ts';
 import { checkParameters, parseStatement, type Statement, splitQuery } from './statement.ts';
-import { ANALYST, authenticate, checkAllowed, type Passwords, type User, WITHOUT_EFFECT } from './users.ts';
+import { ANALYST, type User } from './users.ts';
 
 /** Answers queries. */
 export interface Handler {

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { ImmutableError } from '../../core/errors.ts';
 import { createLifecycle, untilAskedToStop } from '../lifecycle.ts';
 import { createLogger, type Logger } from '../log.ts';
+import { readPasswords } from './authenticate.ts';
 import { watchItself } from './self-check.ts';
 import { startChdbServer } from './server.ts';
 import { CHDB_ENVIRONMENT } from './spec.ts';
-import { readPasswords } from './users.ts';
 
 const environment = z.object({
   [CHDB_ENVIRONMENT.path]: z.string().min(1),

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
+import type { Credentials } from './authenticate.ts';
 import { ClickHouseException } from './exception.ts';
 import { refuseSetting } from './settings.ts';
-import type { Credentials } from './users.ts';
 
 /** What a request says beside its body. */
 export interface QueryRequest {

@@ -3,10 +3,10 @@ import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Logger } from '../log.ts';
+import type { Passwords } from './authenticate.ts';
 import { openEngine } from './engine.ts';
 import { createHandler, type Handler } from './handler.ts';
 import { openAnswer } from './response.ts';
-import type { Passwords } from './users.ts';
 
 export interface ChdbServerOptions {
   /** Data directory; made if it is missing. */

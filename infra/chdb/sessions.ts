@@ -1,7 +1,8 @@
 import type { Session } from 'chdb';
 import { ClickHouseException } from './exception.ts';
 import { plainName, quote, quoteName } from './sql.ts';
-import { initialSettings, roleOf, type User } from './users.ts';
+import { roleOf, type User } from './users.ts';
+import { initialSettings } from './users-xml.ts';
 
 export interface SessionOptions {
   user: User;
@@ -132,7 +133,7 @@ const DEFAULTS: Record<string, string | number> = {
   min_insert_block_size_bytes: 1024 ** 3,
 };
 
-/** Gives a new session its user's rights. They cannot be raised by anything a user may run (users.ts). */
+/** Gives a new session its user's rights. They cannot be raised by anything a user may run (rights.ts). */
 function prepare(session: Session, user: User, readOnly: boolean): Prepared {
   const base: Record<string, string | number> = { ...DEFAULTS, ...initialSettings(user) };
   session.query(`SET ${Object.entries(base).map(assignment).join(', ')}`);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { type ChildSpec, ENGINE_ENVIRONMENT } from '../process/spec.ts';
-import { RUNNING_QUERIES, readPasswords } from './users.ts';
+import { readPasswords } from './authenticate.ts';
+import { RUNNING_QUERIES } from './users.ts';
 
 /** How `chdbSpec` tells the process what to serve. */
 export const CHDB_ENVIRONMENT = {

@@ -7,6 +7,8 @@ export const TABLES = {
   boundaries: `${DATABASE}.boundaries`,
   erasures: `${DATABASE}.erasures`,
   restoredEvents: `${DATABASE}.restored_events`,
+  tiles: `${DATABASE}.tiles`,
+  checkpoints: `${DATABASE}.checkpoints`,
   schemaMigrations: `${DATABASE}.schema_migrations`,
 } as const;
 

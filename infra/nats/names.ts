@@ -37,6 +37,10 @@ export const BUCKETS = {
   floors: 'floors',
   /** Jobs that make files of events, and how far each is. */
   exports: 'exports',
+  /** The keys that sign checkpoints, sealed. */
+  signing: 'signing',
+  /** The newest checkpoint that was signed of each workspace: what the next one must be consistent with. */
+  checkpoints: 'checkpoints',
 } as const;
 
 export type BucketName = (typeof BUCKETS)[keyof typeof BUCKETS];

@@ -7,7 +7,7 @@ import type { ChainStore } from './store.ts';
  * How far a partition is done with, told to the purge. Not book-keeping: it holds only while ClickHouse has
  * the position it was made with, and where a partition goes on is never read from it.
  */
-interface FloorRecord {
+export interface FloorRecord {
   epoch: string;
   /** Every message up to this sequence is stored, or left out as a duplicate of what is. */
   handled: number;
@@ -58,8 +58,8 @@ export async function storedFloor(
   store: Pick<ChainStore, 'highestPosition'>,
   source: Source,
 ): Promise<number> {
-  const record = readRecord((await bucket.get(floorKey(source.partition)))?.value);
-  if (record === undefined || record.epoch !== source.epoch) return 0;
+  const record = await storedFloorRecord(bucket, source);
+  if (record === undefined) return 0;
   const { highest } = await store.highestPosition(source.partition);
   const holdsIt =
     record.stored.sequence === 0 || (highest !== undefined && comparePositions(highest, record.stored) >= 0);
@@ -71,8 +71,16 @@ export async function storedWhenFloorWasWritten(
   bucket: Pick<Bucket, 'get'>,
   source: Source,
 ): Promise<Position | undefined> {
+  return (await storedFloorRecord(bucket, source))?.stored;
+}
+
+/** What was told of this life of the stream; `undefined` if nothing was. */
+export async function storedFloorRecord(
+  bucket: Pick<Bucket, 'get'>,
+  source: Source,
+): Promise<FloorRecord | undefined> {
   const record = readRecord((await bucket.get(floorKey(source.partition)))?.value);
-  return record?.epoch === source.epoch ? record.stored : undefined;
+  return record?.epoch === source.epoch ? record : undefined;
 }
 
 function readRecord(value: unknown): FloorRecord | undefined {

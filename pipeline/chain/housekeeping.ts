@@ -47,7 +47,7 @@ async function tidyRegularly(stage: Stage, signal: AbortSignal): Promise<void> {
       const removed = await purgeOnce({
         nc,
         partitions: stage.partitions,
-        floorSources: [chainFloor(stage)],
+        floorSources: [chainFloor(stage), ...stage.laterFloors],
         keepMs: stage.timing.keepMs,
       });
       if (removed > 0) log.debug({ removed }, 'messages that are done with were removed from EVENTS');

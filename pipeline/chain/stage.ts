@@ -5,6 +5,7 @@ import type { Registry } from '../../infra/metrics.ts';
 import type { NatsConnection } from '../../infra/nats/connect.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
 import { HOLDER_TIMING, type HolderTiming, type PartitionState } from '../holder.ts';
+import type { FloorSource } from '../purger.ts';
 import { createFloorRecorder, type FloorRecorder } from './floors.ts';
 import { createChainMetrics, type PartitionMetrics } from './metrics.ts';
 import type { Operator } from './operator.ts';
@@ -20,6 +21,8 @@ export interface StageOptions {
   /** How many partitions the installation has. */
   partitions: number;
   operatorWorkspaceId: string;
+  /** Of stages behind this one that must be done with a message before it leaves EVENTS. */
+  laterFloors: readonly FloorSource[];
   /** Same in every life of a supervised process. */
   instance?: string | undefined;
   timing?: Partial<StageTiming>;

@@ -2,6 +2,7 @@ import type { ClickHouseClient } from '@clickhouse/client';
 import type { ArchivedEvent } from '../../core/archive.ts';
 import { formatTimestamp, type Micros } from '../../core/time.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
+import { timestampValue, timeValue } from '../../infra/clickhouse/values.ts';
 import type { Boundary, RetentionStore, SeqRange } from './store.ts';
 
 /** `client` has the rights of the user `retention`. */
@@ -154,7 +155,7 @@ async function restore(
     values: restored.map((event) => [
       workspaceId,
       event.seq,
-      event.created_at.replace('T', ' ').slice(0, -1),
+      timestampValue(event.created_at),
       event.body,
       event.private,
       event.salt,
@@ -163,8 +164,4 @@ async function restore(
     ]),
     format: 'JSONCompactEachRow',
   });
-}
-
-function timeValue(micros: Micros): string {
-  return formatTimestamp(micros).replace('T', ' ').slice(0, -1);
 }

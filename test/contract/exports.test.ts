@@ -8,7 +8,7 @@ import { canonicalJson } from '../../core/json.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
 import { CSV_COLUMNS, EVIDENCE_COLUMNS } from '../../query/export/format.ts';
-import { openApiDocument } from '../../query/openapi.ts';
+import { openApiDocument } from '../../query/openapi/document.ts';
 import {
   type ExportApi,
   type ExportProcess,

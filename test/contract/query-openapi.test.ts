@@ -14,7 +14,7 @@ import { createIdempotencyMemory } from '../../ingest/idempotency.ts';
 import { createIngestMetrics } from '../../ingest/metrics.ts';
 import { createRecorder } from '../../ingest/recorder.ts';
 import { ingestRoutes } from '../../ingest/routes.ts';
-import { openApiDocument } from '../../query/openapi.ts';
+import { openApiDocument } from '../../query/openapi/document.ts';
 import { queryRoutes } from '../../query/routes.ts';
 import type { Verification } from '../../query/verify.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';

@@ -78,6 +78,58 @@ async function select<Row>(query: string): Promise<Row[]> {
   return rows;
 }
 
+interface Listed {
+  id: string;
+  plan: string;
+  retention: unknown;
+}
+
+async function listed(): Promise<Listed | undefined> {
+  const all: Listed[] = JSON.parse((await immutable('workspace', 'list', '--json')).stdout);
+  return all.find(({ id }) => id === workspaceId);
+}
+
+describe('a workspace that keeps its events for as long as its plan says', () => {
+  const shown = async (count: number) =>
+    await until(async () => JSON.stringify(await total()).includes(`"total":${count},`), 5_000);
+
+  it('hides what is older at once when the plan is a shorter one, and shows it on a longer', async () => {
+    expect(await listed()).toMatchObject({ plan: 'enterprise', retention: { days: null, because: 'plan' } });
+    const plan = await immutable('workspace', 'plan', workspaceId, 'free');
+    expect(plan.stdout).toBe(`${workspaceId} keeps its events for 30 days (plan free).\n`);
+    await shown(30);
+    expect(await listed()).toMatchObject({ plan: 'free', retention: { days: 30, because: 'plan' } });
+    await immutable('workspace', 'plan', workspaceId, 'starter');
+    await shown(DAYS);
+  });
+
+  it('has a setting of its own before that, until it is left to the plan', async () => {
+    await immutable('workspace', 'plan', workspaceId, 'free');
+    await immutable('workspace', 'retention', workspaceId, 'unlimited');
+    await shown(DAYS);
+    expect((await immutable('workspace', 'list')).stdout).toMatch(/free +for ever \(own setting\)/);
+    await immutable('workspace', 'retention', workspaceId, 'plan');
+    await shown(30);
+    expect((await immutable('workspace', 'list')).stdout).toMatch(/free +30 days \(plan\)/);
+    await immutable('workspace', 'plan', workspaceId, 'enterprise');
+    await shown(DAYS);
+  });
+
+  it('is made with a plan, and never with one that does not exist', async () => {
+    const made = JSON.parse(
+      (await immutable('workspace', 'create', 'Pro', '--plan', 'pro', '--json')).stdout,
+    );
+    expect(made.workspace).toMatchObject({ plan: 'pro' });
+    for (const wrong of [
+      ['workspace', 'create', 'Gold', '--plan', 'gold'],
+      ['workspace', 'plan', workspaceId, 'gold'],
+      ['workspace', 'retention', workspaceId, 'gold'],
+    ]) {
+      expect((await immutable(...wrong)).code).toBe(2);
+    }
+  });
+});
+
 describe('a workspace that keeps its events for ten days', () => {
   it('hides what is older at once, and shows it again under a legal hold', async () => {
     expect(await total()).toMatchObject({ pagination: { total: DAYS } });

@@ -123,6 +123,7 @@ export async function openTestStage(partitions = 2): Promise<TestStage> {
         metrics: createMetrics('chain'),
         partitions,
         operatorWorkspaceId: OPERATOR,
+        laterFloors: [],
         instance: 'the supervised process',
         ...options,
         timing: { ...TEST_TIMING, ...options.timing },

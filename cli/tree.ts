@@ -1,0 +1,58 @@
+import { ensureSigningKeys, SIGNING_KEY_PURPOSE, watchSigningKeys } from '../control/signing-keys.ts';
+import { ImmutableError } from '../core/errors.ts';
+import { openBucket } from '../infra/nats/kv.ts';
+import { BUCKETS } from '../infra/nats/names.ts';
+import { createSealer, type Sealer } from '../infra/seal.ts';
+import { clickHouseStore } from '../pipeline/chain/clickhouse-store.ts';
+import { clickHouseTreeStore } from '../pipeline/tree/clickhouse-store.ts';
+import { startTree } from '../pipeline/tree/start.ts';
+import { connectStores } from './connect.ts';
+import type { ProcessContext, RunningRole } from './process.ts';
+
+/** The tree stage: grows each workspace's Merkle tree, and signs checkpoints of it. */
+export async function startTreeRole(context: ProcessContext): Promise<RunningRole> {
+  const { config, log, metrics, lifecycle } = context;
+  const sealer = signingKeySealer(config.secretKey);
+  const { nc, clickhouse, install, missing } = await connectStores(context, 'tree');
+  const bucket = await openBucket(nc, BUCKETS.signing);
+  const first = await ensureSigningKeys(bucket, sealer);
+  const keys = await watchSigningKeys(bucket);
+  lifecycle.onStop('signing keys', () => keys.stop());
+  const tree = startTree({
+    nc,
+    store: clickHouseTreeStore(clickhouse),
+    events: clickHouseStore(clickhouse),
+    buckets: {
+      leases: await openBucket(nc, BUCKETS.leases),
+      alarms: await openBucket(nc, BUCKETS.alarms),
+      floors: await openBucket(nc, BUCKETS.floors),
+      checkpoints: await openBucket(nc, BUCKETS.checkpoints),
+    },
+    signingKeys: () => keys.current() ?? first,
+    sealer,
+    logOrigin: install.log_origin,
+    partitions: install.partitions,
+    log,
+    metrics,
+    instance: config.instanceId,
+  });
+  lifecycle.onStop('tree', () => tree.stop());
+  return {
+    routes: [],
+    ready: () => [...missing(), ...(tree.ready() ? [] : ['A partition is being started.'])],
+  };
+}
+
+/** Throws `misconfigured` without a secret key. */
+export function signingKeySealer(secretKey: string | undefined): Sealer {
+  if (secretKey === undefined) {
+    throw new ImmutableError(
+      'misconfigured',
+      'Signing keys are kept encrypted, under IMMUTABLE_SECRET_KEY.',
+      {
+        nextStep: 'Give the role tree the same one as every other process.',
+      },
+    );
+  }
+  return createSealer(secretKey, SIGNING_KEY_PURPOSE);
+}
