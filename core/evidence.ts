@@ -9,7 +9,7 @@ import { type Hasher, portableHasher } from './hash.ts';
 import { canonicalJson, isJsonObject, type JsonObject } from './json.ts';
 import { isCanonicalTimestamp, parseTimestamp } from './time.ts';
 import { type InclusionProof, leafHash, verifyInclusion } from './tree.ts';
-import { checkSigner, type Trust } from './trust.ts';
+import { checkSigner, checkWitnesses, SIGNATURE_CHECKS, type Trust } from './trust.ts';
 
 export const EVIDENCE_FORMAT = 'imk-evidence/v1';
 
@@ -27,10 +27,7 @@ export const EVIDENCE_CHECKS = {
     proves: 'the event is in the log of which the checkpoint states size and root',
     not: 'anything of the other events of the log',
   },
-  checkpoint: {
-    proves: 'the log that you trust signed this checkpoint',
-    not: 'that the log shows everybody the same checkpoints: for that there are witnesses and anchors',
-  },
+  ...SIGNATURE_CHECKS,
   anchor: {
     proves: 'the checkpoint is one of those whose common root was anchored',
     not: 'that the transaction is on the chain: look it up',
@@ -68,6 +65,7 @@ export function verifyEvidence(
     checkSeq(parsed),
     checkInclusion(parsed, checkpoint, hasher),
     checkCheckpoint(parsed.checkpoint, checkpoint, trust, hasher),
+    witnessesCheck(parsed.checkpoint, trust, hasher),
     checkAnchor(parsed.anchor, note?.text ?? null, trust, hasher),
   ];
   return { verdict: verdictOf(checks), checks };
@@ -147,6 +145,10 @@ function checkCheckpoint(
 ): EvidenceCheck {
   if (checkpoint === null) return failed('checkpoint', UNREADABLE_CHECKPOINT);
   return { name: 'checkpoint', ...checkSigner(note, checkpoint, trust, hasher) };
+}
+
+function witnessesCheck(note: string, trust: EvidenceTrust, hasher: Hasher): EvidenceCheck {
+  return { name: 'witnesses', ...checkWitnesses(note, trust, hasher) };
 }
 
 function checkAnchor(

@@ -8,7 +8,7 @@ import { isJsonObject } from './json.ts';
 import { consistencyRanges, rangeHashes, TILE_WIDTH, tilePath, tilesOf, tileWidth } from './tile.ts';
 import { type FetchTile, openTileReader, type TileReader, WrongTile } from './tile-reader.ts';
 import { leafHash, verifyConsistency } from './tree.ts';
-import { checkSigner, type Trust } from './trust.ts';
+import { checkSigner, checkWitnesses, SIGNATURE_CHECKS, type Trust } from './trust.ts';
 
 const HASH_BYTES = 32;
 
@@ -72,10 +72,7 @@ export interface LogSource {
 
 /** Every check of a log, in the order in which they are told. */
 export const LOG_CHECKS = {
-  checkpoint: {
-    proves: 'the log that you trust signed its latest checkpoint',
-    not: 'that the log shows everybody the same checkpoints: for that there are witnesses and anchors',
-  },
+  ...SIGNATURE_CHECKS,
   consistent: {
     proves:
       'the log only grew since the last visit: whatever it held then it holds still, in the same places',
@@ -151,10 +148,12 @@ export async function verifyLog(
   const checkpoint = parseCheckpointNote(note);
   if (checkpoint === null) {
     tally.problem('checkpoint', 'this is not a signed checkpoint');
-    skip(tally, ['consistent', 'tiles', ...EVENT_CHECKS], 'there is no checkpoint');
+    skip(tally, ['witnesses', 'consistent', 'tiles', ...EVENT_CHECKS], 'there is no checkpoint');
   } else {
     const signer = checkSigner(note, checkpoint, trust, hasher);
     tally.settle('checkpoint', signer.outcome, signer.detail);
+    const witnessed = checkWitnesses(note, trust, hasher);
+    tally.settle('witnesses', witnessed.outcome, witnessed.detail);
     await checkTree({ source, checkpoint, tally, covered, hasher, ...options });
   }
   const report = tally.report();

@@ -6,7 +6,7 @@ import { parseInclusion } from './evidence.ts';
 import { type Hasher, portableHasher } from './hash.ts';
 import type { JsonObject } from './json.ts';
 import { type InclusionProof, leafHash, verifyInclusion } from './tree.ts';
-import { checkSigner, type Trust } from './trust.ts';
+import { checkSigner, checkWitnesses, SIGNATURE_CHECKS, type Trust } from './trust.ts';
 
 /** What a manifest has to show that the last of its events, and so all that it links to, is in a signed log. */
 export interface Seal {
@@ -32,10 +32,7 @@ export const SEAL_CHECKS = {
     proves:
       'the last event is in the log of which the checkpoint states size and root, and so is all that it links to',
   },
-  checkpoint: {
-    proves: 'the log that you trust signed this checkpoint',
-    not: 'that the log shows everybody the same checkpoints: for that there are witnesses and anchors',
-  },
+  ...SIGNATURE_CHECKS,
 } as const;
 
 export type SealCheckName = keyof typeof SEAL_CHECKS | 'workspace';
@@ -55,7 +52,7 @@ export function checkSeal(
   hasher: Hasher = portableHasher,
 ): void {
   if (note === null) {
-    tally.skip('inclusion', 'there is no checkpoint');
+    for (const name of ['inclusion', 'witnesses'] as const) tally.skip(name, 'there is no checkpoint');
     tally.settle(
       'checkpoint',
       'unknown_signer',
@@ -66,11 +63,13 @@ export function checkSeal(
   const checkpoint = parseCheckpointNote(note);
   if (checkpoint === null) {
     tally.problem('checkpoint', 'the checkpoint cannot be read');
-    tally.skip('inclusion', 'the checkpoint cannot be read');
+    for (const name of ['inclusion', 'witnesses'] as const) tally.skip(name, 'the checkpoint cannot be read');
     return;
   }
   const signer = checkSigner(note, checkpoint, trust, hasher);
   tally.settle('checkpoint', signer.outcome, signer.detail);
+  const witnessed = checkWitnesses(note, trust, hasher);
+  tally.settle('witnesses', witnessed.outcome, witnessed.detail);
   if (workspaceOf(checkpoint) !== workspaceId) {
     tally.problem('workspace', `the checkpoint is of the log ${checkpoint.origin}, not of ${workspaceId}`);
   }
