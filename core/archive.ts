@@ -72,6 +72,7 @@ export function parseArchiveManifest(text: string): ArchiveManifest {
   if (!isManifest(value)) {
     throw new ImmutableError('validation_failed', `This is not a manifest of the format ${ARCHIVE_FORMAT}.`);
   }
+  parseSeal({ ...value });
   return value;
 }
 
