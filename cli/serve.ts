@@ -1,11 +1,14 @@
 import { hkdfSync } from 'node:crypto';
+import type { Install } from '../control/install.ts';
 import { type KeyRing, watchKeys } from '../control/keys.ts';
 import { retainedFrom } from '../control/retention.ts';
-import { watchWorkspaces } from '../control/workspaces.ts';
+import { watchSigningKeys } from '../control/signing-keys.ts';
+import { type WorkspaceDirectory, watchWorkspaces } from '../control/workspaces.ts';
 import { ImmutableError } from '../core/errors.ts';
 import type { Micros } from '../core/time.ts';
 import { type ClickHouseClient, connectClickHouse } from '../infra/clickhouse/client.ts';
 import { openGeo } from '../infra/geo/geo.ts';
+import { clientAddressBehind } from '../infra/http/client-address.ts';
 import type { Route } from '../infra/http/types.ts';
 import type { NatsConnection } from '../infra/nats/connect.ts';
 import { openBucket } from '../infra/nats/kv.ts';
@@ -13,6 +16,7 @@ import { BUCKETS } from '../infra/nats/names.ts';
 import { openObjectStore } from '../infra/object-store/open.ts';
 import { startIngest } from '../ingest/main.ts';
 import { startExports } from '../query/export/main.ts';
+import { type ProofDeps, proofRoutes } from '../query/proofs/routes.ts';
 import { queryRoutes } from '../query/routes.ts';
 import { baseUrl } from './base-url.ts';
 import { connectStores } from './connect.ts';
@@ -40,6 +44,7 @@ export async function startApiRole(
       ? []
       : [
           ...queryRoutes({ clickhouse, keyRing, cursorKey, retainedFrom: shownFrom }),
+          ...(await proofRoutesOf(context, { nc, clickhouse, keyRing, workspaces, install, shownFrom })),
           ...(await exportRoutesOf(context, name, nc, keyRing, shownFrom)),
         ];
   if (name === 'query')
@@ -98,6 +103,35 @@ async function exportRoutesOf(
   });
   lifecycle.onStop('exports', () => exports.stop());
   return exports.routes;
+}
+
+/** Checkpoints, tiles and evidence, from what the tree stage has stored. */
+async function proofRoutesOf(
+  { config, lifecycle }: ProcessContext,
+  {
+    nc,
+    install,
+    workspaces,
+    shownFrom,
+    ...deps
+  }: Pick<ProofDeps, 'clickhouse' | 'keyRing'> & {
+    nc: NatsConnection;
+    install: Install;
+    workspaces: WorkspaceDirectory;
+    shownFrom: (workspaceId: string, nowMs: number) => Micros | undefined;
+  },
+): Promise<Route[]> {
+  const signingKeys = await watchSigningKeys(await openBucket(nc, BUCKETS.signing));
+  lifecycle.onStop('signing keys', () => signingKeys.stop());
+  const clientAddress = clientAddressBehind(config.trustedProxies);
+  return proofRoutes({
+    ...deps,
+    signingKeys: signingKeys.current,
+    logOrigin: install.log_origin,
+    isLogPublic: (workspaceId) => workspaces.get(workspaceId)?.public_log ?? false,
+    retainedFrom: shownFrom,
+    clientAddress: (request) => clientAddress(request.remoteAddress, request.header('x-forwarded-for')),
+  });
 }
 
 /** Not asked where events are accepted too: that must go on when ClickHouse is away. */

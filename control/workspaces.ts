@@ -12,6 +12,8 @@ const schema = z.looseObject({
   created_at: z.string(),
   /** For how many days events are kept, for ever if `null`; what the plan says if absent. */
   retention_days: z.int().min(1).nullable().optional(),
+  /** Whether anybody who knows its id may read its checkpoint and tiles, which hold nothing but hashes. */
+  public_log: z.boolean().optional(),
   /** While it stands, nothing is removed. */
   legal_hold: z.looseObject({ reason: z.string(), since: z.string() }).nullable().optional(),
 });

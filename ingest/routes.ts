@@ -3,6 +3,7 @@ import type { ImmutableError, Violation } from '../core/errors.ts';
 import { LIMITS } from '../core/event.ts';
 import type { Hasher } from '../core/hash.ts';
 import type { Micros } from '../core/time.ts';
+import type { ClientAddress } from '../infra/http/client-address.ts';
 import type { HttpRequest, HttpResponse, Route } from '../infra/http/types.ts';
 import {
   type AcceptedEvent,
@@ -14,7 +15,6 @@ import {
   type Verdict,
 } from './accept.ts';
 import { readJson } from './body.ts';
-import type { ClientAddress } from './client-address.ts';
 import type { IngestMetrics } from './metrics.ts';
 import type { Recorded, Recorder } from './recorder.ts';
 

@@ -23,6 +23,21 @@ describe('the router', () => {
     expect(find(method, path)).toEqual({ kind: 'found', route: expected, params });
   });
 
+  it('takes the rest of a path as one parameter, as it was sent', () => {
+    const tile = route('GET', '/logs/:id/tile/*path');
+    const findTile = createRouter([tile, route('GET', '/logs/:id/checkpoint')]);
+    expect(findTile('GET', '/logs/a/tile/0/x001/002')).toEqual({
+      kind: 'found',
+      route: tile,
+      params: { id: 'a', path: '0/x001/002' },
+    });
+    expect(findTile('GET', '/logs/a/tile/%2e%2e/b')).toMatchObject({ params: { path: '%2e%2e/b' } });
+    expect(findTile('POST', '/logs/a/tile/0')).toEqual({ kind: 'wrong_method', allow: 'GET, HEAD' });
+    for (const path of ['/logs/a/tile', '/logs/a/tile/', '/logs//tile/0', '/logs/a/tiles/0']) {
+      expect(findTile('GET', path)).toEqual({ kind: 'unknown' });
+    }
+  });
+
   it('names each parameter as its own route does', () => {
     expect(find('DELETE', '/events/7')).toMatchObject({ kind: 'found', params: { name: '7' } });
   });

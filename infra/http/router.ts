@@ -23,7 +23,7 @@ export function createRouter(routes: readonly Route[]): Router {
   const literal = new Map<string, Map<string, Routing>>();
   const patterns: Place[] = [];
   for (const place of placesOf(routes)) {
-    if (place.segments.some(isParameter)) patterns.push(place);
+    if (place.segments.some(isPattern)) patterns.push(place);
     else literal.set(place.segments.join('/'), foundByMethod(place));
   }
 
@@ -38,7 +38,7 @@ function placesOf(routes: readonly Route[]): Place[] {
   const places = new Map<string, Place>();
   for (const route of routes) {
     const segments = route.path.split('/');
-    const shape = segments.map((segment) => (isParameter(segment) ? ':' : segment)).join('/');
+    const shape = segments.map((segment) => (isPattern(segment) ? segment.charAt(0) : segment)).join('/');
     const place = places.get(shape) ?? { segments, routes: new Map<string, Route>() };
     if (place.routes.has(route.method)) throw new Error(`two routes for ${route.method} ${route.path}`);
     place.routes.set(route.method, route);
@@ -70,27 +70,36 @@ function matchPattern(patterns: readonly Place[], method: string, path: string):
 }
 
 function fits(pattern: readonly string[], given: readonly string[]): boolean {
+  const isOpen = isTail(pattern.at(-1) ?? '');
   return (
-    pattern.length === given.length &&
-    pattern.every((segment, index) => (isParameter(segment) ? given[index] !== '' : segment === given[index]))
+    (isOpen ? given.length >= pattern.length : given.length === pattern.length) &&
+    pattern.every((segment, index) => (isPattern(segment) ? given[index] !== '' : segment === given[index]))
   );
 }
 
 function paramsOf(route: Route, given: readonly string[]): Params | undefined {
   try {
-    const pairs = route.path
-      .split('/')
-      .flatMap((segment, index) =>
-        isParameter(segment) ? [[segment.slice(1), decodeURIComponent(given[index] ?? '')]] : [],
-      );
+    const pairs = route.path.split('/').flatMap((segment, index) => {
+      if (isTail(segment)) return [[segment.slice(1), given.slice(index).join('/')]];
+      return isParameter(segment) ? [[segment.slice(1), decodeURIComponent(given[index] ?? '')]] : [];
+    });
     return Object.fromEntries(pairs);
   } catch {
     return undefined; // a percent sign that encodes nothing
   }
 }
 
+function isPattern(segment: string): boolean {
+  return isParameter(segment) || isTail(segment);
+}
+
 function isParameter(segment: string): boolean {
   return segment.startsWith(':');
+}
+
+/** The rest of the path, of one segment or more. */
+function isTail(segment: string): boolean {
+  return segment.startsWith('*');
 }
 
 const METHODS: readonly (HttpMethod | 'HEAD')[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];

@@ -36,7 +36,10 @@ export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 export interface Route {
   method: HttpMethod;
-  /** Literal segments and `:name` segments: `/api/v1/events/:id`. A GET route answers HEAD too. */
+  /**
+   * Literal segments and `:name` segments: `/api/v1/events/:id`; at the end `*name` for the rest of the path, which
+   * stays percent-encoded. A GET route answers HEAD too.
+   */
   path: string;
   /** A longer body is refused from its announced length, or at the byte that is one too many. Default 64 KiB. */
   maxBodyBytes?: number;

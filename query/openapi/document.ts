@@ -1,5 +1,6 @@
 import { eventPaths } from './events.ts';
 import { exportPaths } from './exports.ts';
+import { PROOF_SCHEMAS, proofPaths } from './proofs.ts';
 import { SCHEMAS } from './schemas.ts';
 import { verifyPaths } from './verify.ts';
 import { JSON_OBJECT, json, type Schema } from './words.ts';
@@ -22,6 +23,7 @@ export function openApiDocument(): Schema {
     paths: {
       ...eventPaths(),
       ...verifyPaths(),
+      ...proofPaths(),
       ...exportPaths(),
       '/openapi.json': { get: DESCRIBE },
     },
@@ -29,7 +31,7 @@ export function openApiDocument(): Schema {
       securitySchemes: {
         apiKey: { type: 'http', scheme: 'bearer', description: 'An API key, `imk_…`.' },
       },
-      schemas: SCHEMAS,
+      schemas: { ...SCHEMAS, ...PROOF_SCHEMAS },
     },
   };
 }

@@ -6,11 +6,11 @@ import { createKeyRing, type KeyRecord, newToken, tokenHash } from '../../contro
 import { ImmutableError } from '../../core/errors.ts';
 import { decodeQueued } from '../../core/message.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
+import { clientAddressBehind } from '../../infra/http/client-address.ts';
 import { startHttpServer } from '../../infra/http/server.ts';
 import type { HttpServer } from '../../infra/http/types.ts';
 import { createMetrics } from '../../infra/metrics.ts';
 import type { BatchOutcome } from '../../infra/nats/batch.ts';
-import { clientAddressBehind } from '../../ingest/client-address.ts';
 import { createCommitter } from '../../ingest/committer.ts';
 import { createIdempotencyMemory } from '../../ingest/idempotency.ts';
 import { createIngestMetrics } from '../../ingest/metrics.ts';

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { ImmutableError } from '../core/errors.ts';
+import { ImmutableError } from '../../core/errors.ts';
 
 /** The address of the client behind a request, or '' when it cannot be known. */
 export type ClientAddress = (peer: string, forwardedFor: string | undefined) => string;

@@ -1,0 +1,39 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import { archiveLine } from '../../core/archive.ts';
+import { ask } from '../ask.ts';
+import type { ProvenRow } from './prover.ts';
+import { eventsBySeq } from './sql.ts';
+
+/** Read at a time; a client that reads slowly holds this much here, and nothing in ClickHouse. */
+const PAGE_EVENTS = 5_000;
+const PAGE_BYTES = 8 * 1024 * 1024;
+const SETTINGS = { max_execution_time: 30 };
+
+/** Events `first` to `last` of a workspace, in the order of its chain, each a line with what it was hashed from. */
+export async function* logEvents(
+  clickhouse: ClickHouseClient,
+  workspaceId: string,
+  first: number,
+  last: number,
+): AsyncGenerator<Uint8Array> {
+  for (let next = first; next <= last; ) {
+    const range = { first: next, last, limit: PAGE_EVENTS, bytes: PAGE_BYTES };
+    const rows = await ask<ProvenRow>(clickhouse, eventsBySeq(workspaceId, range), SETTINGS);
+    const newest = rows.at(-1);
+    if (newest === undefined) return;
+    yield Buffer.from(rows.map((row) => `${archiveLine(asArchived(row))}\n`).join(''));
+    next = newest.seq + 1;
+  }
+}
+
+function asArchived(row: ProvenRow) {
+  return {
+    seq: row.seq,
+    created_at: row.created_at_text,
+    body: row.body,
+    private: row.private,
+    salt: row.salt,
+    event_hash: row.hash,
+    previous_event_hash: row.previous_hash,
+  };
+}

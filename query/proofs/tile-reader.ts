@@ -1,0 +1,71 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import { TILE_WIDTH, type TileName, type Tiles, tileKey } from '../../core/tile.ts';
+import { ask } from '../ask.ts';
+import { tilesQuery } from './sql.ts';
+
+/** Tiles of any workspace; full ones, which never change, are remembered. */
+export interface TileReader {
+  /** Those that are stored, cut to the width that was asked for where they are wider. */
+  tiles(workspaceId: string, names: readonly TileName[]): Promise<Tiles>;
+}
+
+/** Of 8 KiB each. */
+const REMEMBERED_TILES = 4_096;
+const TILES_PER_QUERY = 1_000;
+const SETTINGS = { max_execution_time: 5 };
+
+export function createTileReader(
+  clickhouse: ClickHouseClient,
+  rememberedTiles = REMEMBERED_TILES,
+): TileReader {
+  /** By workspace and tile, the one asked for longest ago first. */
+  const remembered = new Map<string, Uint8Array>();
+
+  function recall(key: string): Uint8Array | undefined {
+    const hashes = remembered.get(key);
+    if (hashes === undefined) return undefined;
+    remembered.delete(key);
+    remembered.set(key, hashes);
+    return hashes;
+  }
+
+  function remember(key: string, hashes: Uint8Array): void {
+    if (hashes.length < TILE_WIDTH * 32) return;
+    remembered.set(key, hashes);
+    const [oldest] = remembered.keys();
+    if (remembered.size > rememberedTiles && oldest !== undefined) remembered.delete(oldest);
+  }
+
+  return {
+    async tiles(workspaceId, names) {
+      const found = new Map<string, Uint8Array>();
+      const missing: TileName[] = [];
+      for (const name of names) {
+        const hashes = recall(`${workspaceId}/${tileKey(name)}`);
+        if (hashes === undefined) missing.push(name);
+        else found.set(tileKey(name), hashes);
+      }
+      for (let from = 0; from < missing.length; from += TILES_PER_QUERY) {
+        const some = missing.slice(from, from + TILES_PER_QUERY);
+        for (const row of await ask<TileRow>(clickhouse, tilesQuery(workspaceId, some), SETTINGS)) {
+          const key = tileKey({ level: row.level, index: row.tile_index });
+          const hashes = new Uint8Array(Buffer.from(row.hashes_hex, 'hex'));
+          remember(`${workspaceId}/${key}`, hashes);
+          found.set(key, hashes);
+        }
+      }
+      return new Map(
+        names.flatMap((name) => {
+          const hashes = found.get(tileKey(name));
+          return hashes === undefined ? [] : [[tileKey(name), hashes.subarray(0, name.width * 32)]];
+        }),
+      );
+    },
+  };
+}
+
+interface TileRow {
+  level: number;
+  tile_index: number;
+  hashes_hex: string;
+}
