@@ -17,8 +17,6 @@ export interface RemoteLog {
   apiKey: string | undefined;
 }
 
-const PUBLIC_LOG = /\/public\/logs\/ws_[0-9a-f]+$/;
-
 /** Throws `misconfigured` for an address that is none, or that needs a key. */
 export function parseLogUrl(text: string, apiKey: string | undefined): RemoteLog {
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -31,22 +29,21 @@ export function parseLogUrl(text: string, apiKey: string | undefined): RemoteLog
       'An address holds no user or password; name the API key with --key-file.',
     );
   }
-  const path = url.pathname.replace(/\/+$/, '');
-  if (PUBLIC_LOG.test(path)) {
-    const install = `${url.origin}${path.replace(PUBLIC_LOG, '')}`;
-    return { url: `${url.origin}${path}`, keysUrl: `${install}${KEYS_PATH}`, apiKey: undefined };
-  }
+  const [, path = '', publicLog] = INSTALL_PATH.exec(url.pathname) ?? [];
+  const api = `${url.origin}${path}/api/v1`;
+  const keysUrl = `${api}/public/keys`;
+  if (publicLog !== undefined) return { url: `${api}${publicLog}`, keysUrl, apiKey: undefined };
   if (apiKey === undefined) {
     throw new ImmutableError('misconfigured', `${text} is read with an API key.`, {
       nextStep:
         'Put a key with the scope read in a file and name it with --key-file, or set IMMUTABLE_API_KEY; or give the address of a public log, …/public/logs/ws_….',
     });
   }
-  const install = `${url.origin}${path.replace(/\/api\/v1$/, '')}`;
-  return { url: `${install}/api/v1`, keysUrl: `${install}${KEYS_PATH}`, apiKey };
+  return { url: api, keysUrl, apiKey };
 }
 
-const KEYS_PATH = '/api/v1/public/keys';
+/** Where an install is, whether its API was named or only the install, and which of its public logs, if one is. */
+const INSTALL_PATH = /^(.*?)\/*(?:\/api\/v1)?(\/public\/logs\/ws_[0-9a-f]+)?\/*$/;
 
 /** From the file, or else from the environment. Throws `misconfigured` for a file that cannot be read. */
 export function readApiKey(

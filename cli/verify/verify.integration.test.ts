@@ -416,7 +416,7 @@ describe('a live log', () => {
     const said = await visit({ keyFile: undefined }, server.publicUrl);
     expect(said).toMatchObject({ code: 0, json: { events: 0, tree_size: 600 } });
     expect(found(said).event_hash).toContain('skipped: only the hashes');
-    expect(server.requests.every((path) => path.startsWith('/public/logs/'))).toBe(true);
+    expect(server.requests.every((path) => path.startsWith('/api/v1/public/logs/'))).toBe(true);
   });
 
   test.each<[string, string, string, () => void]>([

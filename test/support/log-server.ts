@@ -54,7 +54,7 @@ export async function startLogServer(served: ServedLog): Promise<LogServer> {
   const url = `http://127.0.0.1:${port}`;
   const log: LogServer = {
     url,
-    publicUrl: `${url}/public/logs/${WORKSPACE}`,
+    publicUrl: `${url}/api/v1/public/logs/${WORKSPACE}`,
     apiKey,
     served,
     requests,
@@ -70,7 +70,8 @@ export async function startLogServer(served: ServedLog): Promise<LogServer> {
 function answer(log: ServedLog, apiKey: string, request: IncomingMessage, response: ServerResponse) {
   const { pathname, searchParams } = new URL(request.url ?? '', 'http://log');
   if (pathname === '/api/v1/public/keys') return json(response, 200, { data: publicKeys() });
-  const [, base = '', path = ''] = /^(\/api\/v1|\/public\/logs\/ws_[0-9a-f]+)\/(.*)$/.exec(pathname) ?? [];
+  const [, base = '', path = ''] =
+    /^(\/api\/v1(?:\/public\/logs\/ws_[0-9a-f]+)?)\/(.*)$/.exec(pathname) ?? [];
   if (base === '/api/v1' && request.headers.authorization !== `Bearer ${apiKey}`) {
     return json(response, 401, { error: 'unauthenticated', message: 'The API key is missing or unknown.' });
   }
