@@ -1,7 +1,7 @@
+import { type CheckpointRecord, type LastSigned, readLastSigned } from '../../control/checkpoints.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
 import { asSigned } from './commit.ts';
 import { TreeMismatch } from './load.ts';
-import { type CheckpointRecord, type LastSigned, readLastSigned } from './record.ts';
 import type { SignedCheckpoint, TreeStore } from './store.ts';
 
 export interface KnownCheckpointsOptions {
