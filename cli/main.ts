@@ -57,6 +57,9 @@ function program(): Command {
   addSigningKeyCommands(root);
   addRetentionCommands(root);
 
+  root.commandsGroup('Verify:');
+  addVerifyCommand(root);
+
   root.commandsGroup('Try:');
   root
     .command('demo')
@@ -321,6 +324,62 @@ const ARCHIVE_COMMANDS = [
   },
 ];
 
+interface VerifyArguments {
+  policy?: string;
+  verifierKey: string[];
+  logKey: string[];
+  logOrigin?: string;
+  manifest?: string;
+  keyFile?: string;
+  state?: string;
+  new?: true;
+  watch?: number;
+  pin?: true;
+  redact?: true;
+  json?: true;
+}
+
+/** Needs no installation: an auditor runs it anywhere. */
+function addVerifyCommand(root: Command): void {
+  const collect = (value: string, before: string[]) => [...before, value];
+  root
+    .command('verify <file|url>')
+    .description('check evidence, an export, an archive or a whole live log (docs/verify.md)')
+    .option('--policy <file>', 'trust the logs and witnesses of this policy (C2SP tlog-policy)')
+    .option('--verifier-key <key>', 'trust this key for the log of its name; may be repeated', collect, [])
+    .option('--log-key <base64>', 'trust this key for every log of an install; may be repeated', collect, [])
+    .option('--log-origin <name>', 'the install that --log-key speaks for')
+    .option('--manifest <file>', 'of an export or archive (default: the one beside it)')
+    .option('--key-file <file>', 'with the API key of a live log (default: IMMUTABLE_API_KEY)')
+    .option('--state <file>', 'where a live log is remembered (default: one for each address)')
+    .option('--new', 'of a live log, only what the last visit has not seen')
+    .option(
+      '--watch <seconds>',
+      'visit a live log again and again, until something does not hold',
+      wholeNumber,
+    )
+    .option('--redact', 'print the evidence without its personal data; it proves as much')
+    .option('--pin', 'print a policy with the keys that a live log publishes, for you to check')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nTrust comes from you alone, never from what is checked: without --policy or a key the signer is unknown.\nExit codes: 0 everything holds, 1 something does not, 2 unknown signer or wrong usage.',
+    )
+    .action(
+      async (target: string, { verifierKey, logKey, new: onlyNew, watch, ...options }: VerifyArguments) => {
+        const { pinCommand, redactCommand, verifyCommand } = await import('./verify/command.ts');
+        const given = { ...options, target, keyFile: options.keyFile, json: options.json ?? false };
+        if (options.pin) process.exitCode = await pinCommand(terminal, given);
+        else if (options.redact) process.exitCode = await redactCommand(terminal, given);
+        else {
+          const trust = { verifierKeys: verifierKey, logKeys: logKey };
+          const live = { onlyNew: onlyNew ?? false, watchSeconds: watch };
+          process.exitCode = await verifyCommand(terminal, { ...given, ...trust, ...live });
+        }
+      },
+    );
+}
+
 function addKeyCommands(root: Command): void {
   const key = root.command('key').description('make, list and revoke API keys');
   key
@@ -398,7 +457,7 @@ function version(): string {
 try {
   await program().parseAsync();
   // What is left open (an idle socket, a timer of a library) must not keep a finished command alive.
-  process.exit(0);
+  process.exit();
 } catch (error) {
   const debugging = ['debug', 'trace'].includes(process.env.IMMUTABLE_LOG_LEVEL ?? '');
   terminal.say(process.argv.includes('--json') ? failureAsJson(error) : describeFailure(error, debugging));

@@ -5,6 +5,7 @@ import { endToEnd } from './end-to-end.ts';
 import { exportCase } from './export.ts';
 import { lag } from './lag.ts';
 import { query } from './query.ts';
+import { verifier } from './verifier.ts';
 import { verify } from './verify.ts';
 import { witness } from './witness.ts';
 
@@ -15,6 +16,7 @@ export const CASES: readonly BenchCase[] = [
   endToEnd,
   lag,
   verify,
+  verifier,
   query,
   exportCase,
   witness,
