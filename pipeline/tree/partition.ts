@@ -76,14 +76,18 @@ const MAX_UNHARVESTED = 1_000_000;
 export async function runTreePartition(context: TreePartitionContext, signal: AbortSignal): Promise<never> {
   const { nc, store, partition } = context;
   const losses = connectionState(nc).losses();
+  const stopping = new AbortController();
+  const whileRunning = AbortSignal.any([signal, stopping.signal]);
+  // What was signed is read before what is stored, or another process's next checkpoint would seem to lack its events.
+  const work = await startWork(context, whileRunning);
   // Whatever is published later is read from CHAINED; whatever was before is stored, and so among the heads.
   const { lastSequence } = await streamState(nc, STREAM_CHAINED);
   const { highest } = await context.storedEnd();
   const heads = await store.heads(partition);
-  const stopping = new AbortController();
-  const whileRunning = AbortSignal.any([signal, stopping.signal]);
-  const work = await startWork(context, whileRunning);
-  for (const [workspaceId, seq] of heads) await work.trees.catchUp(workspaceId, seq);
+  // One that has no event any more, and a checkpoint, is among them too.
+  for (const workspaceId of new Set([...heads.keys(), ...work.signedWorkspaces()])) {
+    await work.trees.catchUp(workspaceId, heads.get(workspaceId) ?? 0);
+  }
   for (const workspaceId of await context.alarmedWorkspaces()) {
     if (await work.trees.isRight(workspaceId)) await context.onMended(workspaceId);
   }
@@ -115,6 +119,8 @@ export async function runTreePartition(context: TreePartitionContext, signal: Ab
 
 interface Work {
   trees: Trees;
+  /** Those that had a checkpoint when the work began. */
+  signedWorkspaces(): Iterable<string>;
   take(message: StreamMessage): Promise<void>;
   /** Signs what the trees have; `through`: all of EVENTS up to there is in it, where that is known. */
   sign(through?: StoredEnd['highest']): Promise<void>;
@@ -168,6 +174,7 @@ async function startWork(context: TreePartitionContext, signal: AbortSignal): Pr
 
   return {
     trees,
+    signedWorkspaces: () => known.lastSigned.keys(),
     sign,
     async take(message) {
       const chained = readChained(context, message);
@@ -188,8 +195,11 @@ async function startWork(context: TreePartitionContext, signal: AbortSignal): Pr
       while (trees.unharvested() === 0) {
         signal.throwIfAborted();
         await new Promise<void>((resolve) => {
-          grown = resolve;
-          signal.addEventListener('abort', () => resolve(), { once: true });
+          grown = () => {
+            signal.removeEventListener('abort', grown);
+            resolve();
+          };
+          signal.addEventListener('abort', grown);
         });
       }
     },
