@@ -5,7 +5,6 @@ import { ImmutableError } from '../../core/errors.ts';
 import { createLogger } from '../../infra/log.ts';
 import { commit } from './commit.ts';
 import type { Growth, Harvest } from './growing-tree.ts';
-import { type LastSigned, recordOf } from './record.ts';
 import type { Signer } from './signer.ts';
 import type { SignedCheckpoint } from './store.ts';
 
