@@ -5,6 +5,7 @@ import { ImmutableError } from '../../core/errors.ts';
 import { createLogger } from '../../infra/log.ts';
 import { commit } from './commit.ts';
 import type { Growth, Harvest } from './growing-tree.ts';
+import { recordOf } from './record.ts';
 import type { Signer } from './signer.ts';
 import type { SignedCheckpoint } from './store.ts';
 
