@@ -236,7 +236,12 @@ function manifestSchema(): Schema {
     sha256: { ...HASH, description: 'Of the whole file.' },
     first: end,
     last: end,
-    checkpoint: { type: 'null' },
+    checkpoint: {
+      ...STRING_OR_NULL,
+      description:
+        'C2SP signed-note: the first checkpoint that has the last row; null if none was signed yet.',
+    },
+    inclusion: { ...orNull(ref('Inclusion')), description: 'Of the last row, in that checkpoint.' },
   });
 }
 

@@ -7,6 +7,7 @@ import { lag } from './lag.ts';
 import { query } from './query.ts';
 import { verifier } from './verifier.ts';
 import { verify } from './verify.ts';
+import { witness } from './witness.ts';
 
 /** In the order they run when none is named. */
 export const CASES: readonly BenchCase[] = [
@@ -18,4 +19,5 @@ export const CASES: readonly BenchCase[] = [
   verifier,
   query,
   exportCase,
+  witness,
 ];
