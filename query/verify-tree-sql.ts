@@ -91,10 +91,10 @@ export function wrongTiles(
   };
 }
 
+/** FINAL: the widest of each, of equally wide ones the last that was written, as after a merge. */
 function tilesOf(level: string, first: string, last: string): string {
-  return `SELECT tile_index, argMax(hashes, width) AS hashes FROM ${TABLES.tiles}
-    WHERE workspace_id = {workspace_id:String} AND level = ${level} AND tile_index BETWEEN ${first} AND ${last}
-    GROUP BY tile_index`;
+  return `SELECT tile_index, hashes FROM ${TABLES.tiles} FINAL
+    WHERE workspace_id = {workspace_id:String} AND level = ${level} AND tile_index BETWEEN ${first} AND ${last}`;
 }
 
 /** The root of each full tile: eight times, pairs are hashed. A hash becomes a String, since joining fixed ones drops zero bytes. */

@@ -98,18 +98,18 @@ async function readTiles(
 ): Promise<Tile[]> {
   if (names.length === 0) return [];
   const wanted = names.map(({ level, index }) => `(${level},${index})`).join();
-  const rows = await select<{ level: number; tile_index: number; width: number; hashes: string }>(
+  const rows = await select<{ level: number; tile_index: number; width: number; hashes_hex: string }>(
     client,
-    `SELECT level, tile_index, width, lower(hex(hashes)) AS hashes FROM ${TABLES.tiles}
-     WHERE workspace_id = {workspaceId:String} AND (level, tile_index) IN (${wanted})
-     ORDER BY width DESC LIMIT 1 BY level, tile_index`,
+    // FINAL: of equally wide ones the last that was written, as after a merge, so that a repaired tile is the one read.
+    `SELECT level, tile_index, width, lower(hex(hashes)) AS hashes_hex FROM ${TABLES.tiles} FINAL
+     WHERE workspace_id = {workspaceId:String} AND (level, tile_index) IN (${wanted})`,
     { workspaceId },
   );
-  return rows.map(({ level, tile_index, width, hashes }) => ({
+  return rows.map(({ level, tile_index, width, hashes_hex }) => ({
     level,
     index: tile_index,
     width,
-    hashes: new Uint8Array(Buffer.from(hashes, 'hex')),
+    hashes: new Uint8Array(Buffer.from(hashes_hex, 'hex')),
   }));
 }
 

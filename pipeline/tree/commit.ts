@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { LastSigned } from '../../control/checkpoints.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Logger } from '../../infra/log.ts';
-import type { Harvest } from './growing-tree.ts';
+import type { Growth, Harvest } from './growing-tree.ts';
 import type { Signer } from './signer.ts';
 import type { SignedCheckpoint, TreeStore, WorkspaceTile } from './store.ts';
 
@@ -21,8 +21,9 @@ const TILES_PER_INSERT = 4_096;
 
 /**
  * Signs what trees have grown by. The tiles come first, so that whatever a checkpoint promises can be proven; **what
- * the signer stores is the commit point**; the table of all checkpoints follows. Dying before the commit point leaves tiles
- * that the next start writes again, dying behind it a checkpoint that the next start keeps (`keepSigned`).
+ * the signer stores is the commit point**; the table of all checkpoints follows, before the signer stores another in the
+ * same place. Dying before the commit point leaves tiles that the next start writes again, dying behind it a checkpoint
+ * that the next start keeps (`openKnownCheckpoints`).
  * ClickHouse and NATS are waited for until the signal aborts. Throws `fenced` when another process signs.
  */
 export async function commit(
@@ -32,16 +33,13 @@ export async function commit(
 ): Promise<SignedCheckpoint[]> {
   const { store } = context;
   for (const tiles of tileBatches(harvests)) await untilDone(context, signal, () => store.writeTiles(tiles));
-  const signed: SignedCheckpoint[] = [];
-  const waiting = [...harvests];
-  async function signNext(): Promise<void> {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      signed.push(...(await signGrowths(context, ...next, signal)));
-    }
+  const all: SignedCheckpoint[] = [];
+  for (const growths of growthRounds(harvests)) {
+    const signed = await signAll(context, growths, signal);
+    await untilDone(context, signal, () => store.writeCheckpoints(signed));
+    all.push(...signed);
   }
-  await Promise.all(Array.from({ length: SIGNING_AT_A_TIME }, signNext));
-  await untilDone(context, signal, () => store.writeCheckpoints(signed));
-  return signed;
+  return all;
 }
 
 function tileBatches(harvests: ReadonlyMap<string, Harvest>): WorkspaceTile[][] {
@@ -55,21 +53,48 @@ function tileBatches(harvests: ReadonlyMap<string, Harvest>): WorkspaceTile[][] 
   return batches;
 }
 
-/** One after another, in rising size. */
-async function signGrowths(
+type WorkspaceGrowth = [workspaceId: string, growth: Growth];
+
+/** The first growth of every workspace, then the second of those that have one: mostly there is one alone. */
+function growthRounds(harvests: ReadonlyMap<string, Harvest>): WorkspaceGrowth[][] {
+  const rounds: WorkspaceGrowth[][] = [];
+  for (const [workspaceId, { growths }] of harvests) {
+    for (const [round, growth] of growths.entries()) {
+      rounds[round] ??= [];
+      rounds[round].push([workspaceId, growth]);
+    }
+  }
+  return rounds;
+}
+
+/** After a failure nothing more is begun, and what is under way has ended: the next start finds all of it. */
+async function signAll(
   context: CommitContext,
-  workspaceId: string,
-  { growths }: Harvest,
+  growths: readonly WorkspaceGrowth[],
   signal: AbortSignal,
 ): Promise<SignedCheckpoint[]> {
   const signed: SignedCheckpoint[] = [];
-  for (const growth of growths) {
-    await untilDone(context, signal, async () => {
-      const last = await context.signer.sign(workspaceId, context.lastSigned.get(workspaceId), growth);
-      context.lastSigned.set(workspaceId, last);
-      signed.push(asSigned(workspaceId, last));
-    });
+  const waiting = [...growths];
+  async function signNext(): Promise<void> {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [workspaceId, growth] = next;
+      await untilDone(context, signal, async () => {
+        const last = await context.signer.sign(workspaceId, context.lastSigned.get(workspaceId), growth);
+        context.lastSigned.set(workspaceId, last);
+        signed.push(asSigned(workspaceId, last));
+      });
+    }
   }
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: SIGNING_AT_A_TIME }, () =>
+      signNext().catch((error: unknown) => {
+        waiting.length = 0;
+        throw error;
+      }),
+    ),
+  );
+  const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failure !== undefined) throw failure.reason;
   return signed;
 }
 

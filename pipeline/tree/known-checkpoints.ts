@@ -1,4 +1,6 @@
 import { type CheckpointRecord, type LastSigned, readLastSigned } from '../../control/checkpoints.ts';
+import { hexEncode } from '../../core/bytes.ts';
+import { openNote, parseCheckpoint } from '../../core/checkpoint.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
 import { asSigned } from './commit.ts';
 import { TreeMismatch } from './load.ts';
@@ -20,7 +22,8 @@ export interface KnownCheckpoints {
   lastSigned: Map<string, LastSigned>;
   /**
    * What a tree must begin with. Where ClickHouse has a larger one than NATS (which lost its data, or was restored from a
-   * backup), that one counts, and NATS is told. Throws `TreeMismatch` for one that no key of ours has signed.
+   * backup), that one counts, and NATS is told; where NATS has, ClickHouse keeps it from now on. Throws `TreeMismatch`
+   * for one that no key of ours has signed.
    */
   newestOf(workspaceId: string): Promise<CheckpointRecord | undefined>;
 }
@@ -32,9 +35,13 @@ export async function openKnownCheckpoints(options: KnownCheckpointsOptions): Pr
   await store.writeCheckpoints(signedSince(lastSigned, options.keptRevision));
   const compared = new Set<string>();
 
-  async function adoptLarger(workspaceId: string): Promise<void> {
+  async function compare(workspaceId: string): Promise<void> {
     const known = lastSigned.get(workspaceId);
     const stored = await store.newestCheckpoint(workspaceId);
+    if (known !== undefined && known.record.size > (stored?.size ?? 0)) {
+      // By a process that was taken for dead and signed on, so that the floor knew nothing of it.
+      await store.writeCheckpoints([asSigned(workspaceId, known)]);
+    }
     if (stored === undefined || stored.size <= (known?.record.size ?? 0)) return;
     const record = await recordOfStored(options, stored);
     const revision =
@@ -47,7 +54,7 @@ export async function openKnownCheckpoints(options: KnownCheckpointsOptions): Pr
   return {
     lastSigned,
     async newestOf(workspaceId) {
-      if (!compared.has(workspaceId)) await adoptLarger(workspaceId);
+      if (!compared.has(workspaceId)) await compare(workspaceId);
       compared.add(workspaceId);
       return lastSigned.get(workspaceId)?.record;
     },
@@ -64,7 +71,7 @@ async function recordOfStored(
   { store, isOurs }: KnownCheckpointsOptions,
   { workspaceId, size, root, note, signedAt }: SignedCheckpoint,
 ): Promise<CheckpointRecord> {
-  if (!isOurs(workspaceId, note)) {
+  if (!isOurs(workspaceId, note) || !isNoteOf(note, size, root)) {
     throw new TreeMismatch(workspaceId, `A checkpoint of ${size} is stored that was never signed.`, { size });
   }
   const event = await store.eventAt(workspaceId, size);
@@ -80,4 +87,10 @@ async function recordOfStored(
     last_created_at: createdAt,
     last_event_hash: eventHash,
   };
+}
+
+/** An older note of ours in another row would otherwise be taken for that row's, and for ever once NATS is told. */
+function isNoteOf(note: string, size: number, root: string): boolean {
+  const said = parseCheckpoint(openNote(note)?.text ?? '');
+  return said?.size === size && hexEncode(said.root) === root;
 }

@@ -10,7 +10,7 @@ import { streamState } from '../../infra/nats/stream-info.ts';
 import type { Position } from '../chain/position.ts';
 import type { StoredEnd } from '../chain/store.ts';
 import { openReader, type StreamMessage } from '../reader.ts';
-import { commit } from './commit.ts';
+import { asSigned, commit } from './commit.ts';
 import { readSignedFloor, writeSignedFloor } from './floor.ts';
 import type { ChainLink, Harvest } from './growing-tree.ts';
 import { type KnownCheckpoints, openKnownCheckpoints } from './known-checkpoints.ts';
@@ -44,6 +44,8 @@ export interface TreePartitionContext {
   /** A workspace is given up, since what is stored is not what was signed. */
   onMismatch(mismatch: TreeMismatch): Promise<void>;
   onSigned(signed: readonly SignedCheckpoint[]): void;
+  /** The newest checkpoints there were at the start. */
+  onKnown(signed: readonly SignedCheckpoint[]): void;
 }
 
 export interface TreeTiming {
@@ -76,14 +78,18 @@ const MAX_UNHARVESTED = 1_000_000;
 export async function runTreePartition(context: TreePartitionContext, signal: AbortSignal): Promise<never> {
   const { nc, store, partition } = context;
   const losses = connectionState(nc).losses();
+  const stopping = new AbortController();
+  const whileRunning = AbortSignal.any([signal, stopping.signal]);
+  // What was signed is read before what is stored, or another process's next checkpoint would seem to lack its events.
+  const work = await startWork(context, whileRunning);
   // Whatever is published later is read from CHAINED; whatever was before is stored, and so among the heads.
   const { lastSequence } = await streamState(nc, STREAM_CHAINED);
   const { highest } = await context.storedEnd();
   const heads = await store.heads(partition);
-  const stopping = new AbortController();
-  const whileRunning = AbortSignal.any([signal, stopping.signal]);
-  const work = await startWork(context, whileRunning);
-  for (const [workspaceId, seq] of heads) await work.trees.catchUp(workspaceId, seq);
+  // One that has no event any more, and a checkpoint, is among them too.
+  for (const workspaceId of new Set([...heads.keys(), ...work.signedWorkspaces()])) {
+    await work.trees.catchUp(workspaceId, heads.get(workspaceId) ?? 0);
+  }
   for (const workspaceId of await context.alarmedWorkspaces()) {
     if (await work.trees.isRight(workspaceId)) await context.onMended(workspaceId);
   }
@@ -115,6 +121,8 @@ export async function runTreePartition(context: TreePartitionContext, signal: Ab
 
 interface Work {
   trees: Trees;
+  /** Those that had a checkpoint when the work began. */
+  signedWorkspaces(): Iterable<string>;
   take(message: StreamMessage): Promise<void>;
   /** Signs what the trees have; `through`: all of EVENTS up to there is in it, where that is known. */
   sign(through?: StoredEnd['highest']): Promise<void>;
@@ -130,6 +138,7 @@ async function startWork(context: TreePartitionContext, signal: AbortSignal): Pr
     isOurs: context.isOurs,
     keptRevision: (await readSignedFloor(buckets.floors, partition))?.kept_revision ?? 0,
   });
+  context.onKnown([...known.lastSigned].map(([workspaceId, last]) => asSigned(workspaceId, last)));
   let grown = () => {};
   let newest: Newest | undefined;
 
@@ -168,6 +177,7 @@ async function startWork(context: TreePartitionContext, signal: AbortSignal): Pr
 
   return {
     trees,
+    signedWorkspaces: () => known.lastSigned.keys(),
     sign,
     async take(message) {
       const chained = readChained(context, message);
@@ -188,8 +198,11 @@ async function startWork(context: TreePartitionContext, signal: AbortSignal): Pr
       while (trees.unharvested() === 0) {
         signal.throwIfAborted();
         await new Promise<void>((resolve) => {
-          grown = resolve;
-          signal.addEventListener('abort', () => resolve(), { once: true });
+          grown = () => {
+            signal.removeEventListener('abort', grown);
+            resolve();
+          };
+          signal.addEventListener('abort', grown);
         });
       }
     },

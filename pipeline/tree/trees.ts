@@ -52,8 +52,13 @@ export function createTrees(options: TreesOptions): Trees {
 
   function grow(workspaceId: string, tree: GrowingTree, link: ChainLink): void {
     const appended = tree.append(link);
-    if (appended === 'appended') unharvested += 1;
-    if (appended === 'appended' || appended === 'known') return;
+    if (appended === 'known') return;
+    if (appended === 'appended') {
+      unharvested += 1;
+      // It may have been forgotten as idle while what comes before was read, or a moment after it was loaded.
+      trees.set(workspaceId, tree);
+      return;
+    }
     throw new TreeMismatch(workspaceId, `Event ${link.seq} does not follow event ${tree.head.seq}.`, {
       seq: link.seq,
       expected: tree.head.eventHash,

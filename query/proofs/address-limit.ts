@@ -21,11 +21,13 @@ export function createAddressLimit(
     const nowMs = now();
     const known = buckets.get(address) ?? { tokens: perMinute, atMs: nowMs };
     const tokens = Math.min(perMinute, known.tokens + ((nowMs - known.atMs) * perMinute) / 60_000);
+    const isAllowed = tokens >= 1;
     buckets.delete(address);
-    buckets.set(address, { tokens: Math.max(0, tokens - 1), atMs: nowMs });
+    // What is refused costs nothing: who asks a little too often would otherwise never be answered again.
+    buckets.set(address, { tokens: isAllowed ? tokens - 1 : tokens, atMs: nowMs });
     const [oldest] = buckets.keys();
     if (buckets.size > addresses && oldest !== undefined) buckets.delete(oldest);
-    if (tokens >= 1) return;
+    if (isAllowed) return;
     throw new ImmutableError('rate_limited', 'Too many requests without an API key from this address.', {
       retryAfterSeconds: Math.ceil(((1 - tokens) * 60) / perMinute),
     });

@@ -22,16 +22,15 @@ export function coveringCheckpoint(workspaceId: string, seq: number, witnessedOn
   };
 }
 
-/** The widest that is stored of each. */
+/** The widest that is stored of each; of equally wide ones the last, which may be a repaired one. */
 export function tilesQuery(
   workspaceId: string,
   tiles: readonly Pick<TileName, 'level' | 'index'>[],
 ): SqlQuery {
   const wanted = tiles.map(({ level, index }) => `(${level},${index})`).join();
   return {
-    sql: `SELECT level, tile_index, hex(hashes) AS hashes_hex FROM ${TABLES.tiles}
-      WHERE workspace_id = {workspace_id:String} AND (level, tile_index) IN (${wanted})
-      ORDER BY width DESC LIMIT 1 BY level, tile_index`,
+    sql: `SELECT level, tile_index, hex(hashes) AS hashes_hex FROM ${TABLES.tiles} FINAL
+      WHERE workspace_id = {workspace_id:String} AND (level, tile_index) IN (${wanted})`,
     params: { workspace_id: workspaceId },
   };
 }
