@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parquetReadObjects } from 'hyparquet';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { verifyExportFile } from '../../cli/verify/export-file.ts';
 import type { EventInput } from '../../core/event.ts';
+import { parseExportManifest } from '../../core/export.ts';
 import { canonicalJson } from '../../core/json.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
@@ -363,6 +365,24 @@ describe('a file', () => {
     expect(linesOf(file.bytes)).toEqual(hostile.map(expectedRow));
     const { file: parquet } = await make(HOSTILE, { format: 'parquet' });
     expect(await parquetRows(parquet.bytes)).toEqual(hostile.map(expectedRow).map(toMillis));
+  });
+});
+
+/** Until a log signs it, nobody vouches for a file; all else must hold. */
+describe('a file is sound to whoever verifies it', () => {
+  test.each(
+    ['ndjson', 'parquet', 'csv'].flatMap((format) =>
+      [WORKSPACE, HOSTILE, EMPTY].map((workspace) => ({ format, workspace })),
+    ),
+  )('in $format, of $workspace', async ({ format, workspace }) => {
+    const { file, manifest } = await make(workspace, { format });
+    const path = join(world.folder, `verified.${format}`);
+    writeFileSync(path, file.bytes);
+    const parsed = parseExportManifest(JSON.stringify(manifest));
+    const report = await verifyExportFile(path, parsed, { verifierKeys: [] }, () => {});
+    expect(report.rows).toBe(manifest.rows);
+    const open = report.checks.filter(({ outcome }) => outcome === 'failed' || outcome === 'unknown_signer');
+    expect(open.map(({ name }) => name)).toEqual(format === 'csv' ? ['cells', 'checkpoint'] : ['checkpoint']);
   });
 });
 
