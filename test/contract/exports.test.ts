@@ -273,6 +273,11 @@ describe('a file', () => {
     expect(rows.map(fromCsv)).toEqual(events.map(expectedRow).map(withoutEvidence));
     expect(file.headers.get('content-type')).toContain('text/csv');
     expect(file.headers.get('content-disposition')).toBe(`attachment; filename="immutable-${shown.id}.csv"`);
+    expect(file.headers.get('content-length')).toBe(String(file.bytes.length));
+    const head = await api.call(null, 'HEAD', pathOf(shown.download_url));
+    expect(head.status).toBe(200);
+    expect(head.headers.get('content-length')).toBe(String(file.bytes.length));
+    expect(head.bytes.length).toBe(0);
     expect(shown).toMatchObject({ total_rows: events.length, file_size: file.bytes.length, filters: {} });
     expect(manifest).toEqual({
       version: 'immutable/export/v1',
