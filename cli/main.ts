@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Argument, Command, Option } from 'commander';
 import { DEFAULT_PLAN, PLAN_NAMES, type Plan } from '../control/plans.ts';
 import { createTerminal, describeFailure, failureAsJson } from './terminal.ts';
+import type { WitnessArguments } from './witness.ts';
 
 /** 0 done · 1 failed · 2 wrong usage. */
 const FAILED = 1;
@@ -33,11 +34,13 @@ function program(): Command {
       await up(await config(), terminal, { json: options.json ?? false });
     });
   for (const [name, description] of ROLES) {
-    root
+    const role = root
       .command(name)
       .description(description)
       .action(() => runRole(name));
+    if (name === 'tree') addTreeCommands(role);
   }
+  addWitnessCommand(root);
   root
     .command('migrate')
     .description('make or update tables and streams (IMMUTABLE_CLICKHOUSE_ADMIN_URL, IMMUTABLE_NATS_URL)')
@@ -51,7 +54,11 @@ function program(): Command {
   addWorkspaceCommands(root);
   addKeyCommands(root);
   addAnalystCommands(root);
+  addSigningKeyCommands(root);
   addRetentionCommands(root);
+
+  root.commandsGroup('Verify:');
+  addVerifyCommand(root);
 
   root.commandsGroup('Try:');
   root
@@ -95,6 +102,38 @@ async function runRole(name: Role): Promise<void> {
   }
   const { startApiRole } = await import('./serve.ts');
   await runProcess(name, settings, (context) => startApiRole(context, name));
+}
+
+function addWitnessCommand(root: Command): void {
+  root
+    .command('witness')
+    .description(
+      "cosign the checkpoints of other people's logs; needs no NATS and no ClickHouse (docs/witness.md)",
+    )
+    .option('--name <name>', 'of this witness, such as witness.example.com/w1; needed at the first start')
+    .option(
+      '--directory <path>',
+      'where it keeps key and checkpoints (default: "witness" in the data directory)',
+    )
+    .option('--host <address>', 'where it listens (default: IMMUTABLE_HOST, 127.0.0.1)')
+    .option('--port <number>', 'where it listens (default: IMMUTABLE_PORT, 8080)', wholeNumber)
+    .option('--policy <file>', 'follow the logs of a policy file')
+    .option('--log <vkey>', 'follow this log; may be repeated', collect)
+    .option(
+      '--log-key <base64>',
+      'public key of all logs below the --log-origin; both may be repeated',
+      collect,
+    )
+    .option('--log-origin <origin>', 'follow all logs <origin>/<workspace id>', collect)
+    .option('--print-key', 'print the verifier key of this witness, made if need be, and end')
+    .action(async (options: WitnessArguments) => {
+      const { witnessCommand } = await import('./witness.ts');
+      await witnessCommand(await config(), terminal, options);
+    });
+}
+
+function collect(value: string, before: string[] = []): string[] {
+  return [...before, value];
 }
 
 function addWorkspaceCommands(root: Command): void {
@@ -145,6 +184,18 @@ function addWorkspaceCommands(root: Command): void {
       });
     });
   workspace
+    .command('public-log <workspace> <on|off>')
+    .description('let everybody read its checkpoint and tiles, which hold nothing but hashes')
+    .option('--json', 'print the workspace as JSON')
+    .action(async (id: string, state: string, options: { json?: true }) => {
+      const { publicLogCommand } = await import('./manage.ts');
+      await publicLogCommand(await config(), terminal, {
+        workspace: id,
+        isPublic: onOrOff(state),
+        json: options.json ?? false,
+      });
+    });
+  workspace
     .command('hold <workspace>')
     .description('legal hold: nothing is hidden or removed, whatever the retention says')
     .option('--reason <text>', 'why; wanted unless it is released')
@@ -157,6 +208,47 @@ function addWorkspaceCommands(root: Command): void {
         reason: options.release ? undefined : (options.reason ?? ''),
         json: options.json ?? false,
       });
+    });
+}
+
+function addTreeCommands(tree: Command): void {
+  tree
+    .command('rebuild [workspace]')
+    .description('make Merkle trees again from the events, and mend tiles that are missing or wrong')
+    .option('--check', 'write nothing; end with 1 if a tile is missing or wrong')
+    .option('--json', 'print the result as JSON')
+    .action(async (workspace: string | undefined, options: { check?: true; json?: true }) => {
+      const { treeRebuildCommand } = await import('./tree-rebuild.ts');
+      await treeRebuildCommand(await config(), terminal, {
+        workspace,
+        check: options.check ?? false,
+        json: options.json ?? false,
+      });
+    });
+}
+
+function addSigningKeyCommands(root: Command): void {
+  const key = root.command('signing-key').description('the keys that checkpoints are signed with');
+  key
+    .command('list')
+    .description('all keys there ever were, newest first')
+    .option('--workspace <id>', 'as verifier keys of its log, to be pinned')
+    .option('--json', 'print them as JSON')
+    .action(async (options: { workspace?: string; json?: true }) => {
+      const { listSigningKeysCommand } = await import('./signing-key.ts');
+      await listSigningKeysCommand(await config(), terminal, {
+        workspace: options.workspace,
+        json: options.json ?? false,
+      });
+    });
+  key
+    .command('rotate')
+    .description('sign with a new key from now on; the one before signs beside it for a while')
+    .option('--overlap-days <number>', 'for how long', count, 30)
+    .option('--json', 'print all keys as JSON')
+    .action(async (options: { overlapDays: number; json?: true }) => {
+      const { rotateSigningKeyCommand } = await import('./signing-key.ts');
+      await rotateSigningKeyCommand(await config(), terminal, { ...options, json: options.json ?? false });
     });
 }
 
@@ -232,6 +324,62 @@ const ARCHIVE_COMMANDS = [
   },
 ];
 
+interface VerifyArguments {
+  policy?: string;
+  verifierKey: string[];
+  logKey: string[];
+  logOrigin?: string;
+  manifest?: string;
+  keyFile?: string;
+  state?: string;
+  new?: true;
+  watch?: number;
+  pin?: true;
+  redact?: true;
+  json?: true;
+}
+
+/** Needs no installation: an auditor runs it anywhere. */
+function addVerifyCommand(root: Command): void {
+  const collect = (value: string, before: string[]) => [...before, value];
+  root
+    .command('verify <file|url>')
+    .description('check evidence, an export, an archive or a whole live log (docs/verify.md)')
+    .option('--policy <file>', 'trust the logs and witnesses of this policy (C2SP tlog-policy)')
+    .option('--verifier-key <key>', 'trust this key for the log of its name; may be repeated', collect, [])
+    .option('--log-key <base64>', 'trust this key for every log of an install; may be repeated', collect, [])
+    .option('--log-origin <name>', 'the install that --log-key speaks for')
+    .option('--manifest <file>', 'of an export or archive (default: the one beside it)')
+    .option('--key-file <file>', 'with the API key of a live log (default: IMMUTABLE_API_KEY)')
+    .option('--state <file>', 'where a live log is remembered (default: one for each address)')
+    .option('--new', 'of a live log, only what the last visit has not seen')
+    .option(
+      '--watch <seconds>',
+      'visit a live log again and again, until something does not hold',
+      wholeNumber,
+    )
+    .option('--redact', 'print the evidence without its personal data; it proves as much')
+    .option('--pin', 'print a policy with the keys that a live log publishes, for you to check')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nTrust comes from you alone, never from what is checked: without --policy or a key the signer is unknown.\nExit codes: 0 everything holds, 1 something does not, 2 unknown signer or wrong usage.',
+    )
+    .action(
+      async (target: string, { verifierKey, logKey, new: onlyNew, watch, ...options }: VerifyArguments) => {
+        const { pinCommand, redactCommand, verifyCommand } = await import('./verify/command.ts');
+        const given = { ...options, target, keyFile: options.keyFile, json: options.json ?? false };
+        if (options.pin) process.exitCode = await pinCommand(terminal, given);
+        else if (options.redact) process.exitCode = await redactCommand(terminal, given);
+        else {
+          const trust = { verifierKeys: verifierKey, logKeys: logKey };
+          const live = { onlyNew: onlyNew ?? false, watchSeconds: watch };
+          process.exitCode = await verifyCommand(terminal, { ...given, ...trust, ...live });
+        }
+      },
+    );
+}
+
 function addKeyCommands(root: Command): void {
   const key = root.command('key').description('make, list and revoke API keys');
   key
@@ -284,6 +432,16 @@ function wholeNumber(text: string): number {
   process.exit(WRONG_USAGE);
 }
 
+function count(text: string): number {
+  return text === '0' ? 0 : wholeNumber(text);
+}
+
+function onOrOff(text: string): boolean {
+  if (text === 'on' || text === 'off') return text === 'on';
+  terminal.say(`error: "${text}" is neither on nor off`);
+  process.exit(WRONG_USAGE);
+}
+
 /** From package.json, which is above this file in the sources and in `dist`. */
 function version(): string {
   for (const path of ['../package.json', '../../package.json']) {
@@ -299,7 +457,7 @@ function version(): string {
 try {
   await program().parseAsync();
   // What is left open (an idle socket, a timer of a library) must not keep a finished command alive.
-  process.exit(0);
+  process.exit();
 } catch (error) {
   const debugging = ['debug', 'trace'].includes(process.env.IMMUTABLE_LOG_LEVEL ?? '');
   terminal.say(process.argv.includes('--json') ? failureAsJson(error) : describeFailure(error, debugging));

@@ -9,7 +9,13 @@ import {
 } from '../control/keys.ts';
 import type { Plan } from '../control/plans.ts';
 import { type Retention, retentionOf } from '../control/retention.ts';
-import { createWorkspace, getWorkspace, listWorkspaces, type Workspace } from '../control/workspaces.ts';
+import {
+  changeWorkspace,
+  createWorkspace,
+  getWorkspace,
+  listWorkspaces,
+  type Workspace,
+} from '../control/workspaces.ts';
 import { ImmutableError } from '../core/errors.ts';
 import type { Config } from '../infra/config.ts';
 import { createLogger } from '../infra/log.ts';
@@ -149,6 +155,24 @@ export function natsUrlFor(config: Config): string {
     nextStep:
       'Start it with `npm start`, set IMMUTABLE_DATA_DIR to its directory, or IMMUTABLE_NATS_URL to its NATS.',
   });
+}
+
+export async function publicLogCommand(
+  config: Config,
+  terminal: Terminal,
+  { workspace, isPublic, json }: Output & { workspace: string; isPublic: boolean },
+): Promise<void> {
+  await withBuckets(config, async ({ workspaces }) => {
+    const { id } = await requireWorkspace(workspaces, workspace);
+    const changed = await changeWorkspace(workspaces, id, (one) => ({ ...one, public_log: isPublic }));
+    terminal.result(json ? JSON.stringify(changed) : described(changed));
+  });
+
+  function described({ id, name }: Workspace): string {
+    return isPublic
+      ? `${id} (${name}): its checkpoint and tiles are read by everybody, below /api/v1/public/logs/${id}/`
+      : `${id} (${name}): its checkpoint and tiles are read with its keys alone`;
+  }
 }
 
 export async function requireWorkspace(bucket: ControlBuckets['workspaces'], id: string): Promise<Workspace> {

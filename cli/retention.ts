@@ -38,8 +38,7 @@ import { type Removal, type RetentionReport, runRetention } from '../pipeline/re
 import type { RetentionStore } from '../pipeline/retention/store.ts';
 import { dataDirAt } from './data-dir.ts';
 import { natsUrlFor } from './manage.ts';
-import { findRunning } from './run-file.ts';
-import { readOrMakeSecrets } from './secrets.ts';
+import { runningClickHouseUrl } from './running-clickhouse.ts';
 import { openControlBuckets } from './stores.ts';
 import { type Terminal, table } from './terminal.ts';
 
@@ -362,22 +361,14 @@ function retentionClient(config: Config) {
 
 /** Of the user `retention`, the only one that may remove events. */
 function retentionUrl(config: Config): string {
-  if (config.clickhouseRetentionUrl !== undefined) return config.clickhouseRetentionUrl;
-  const directory = dataDirAt(config.dataDir);
-  const adminUrl =
-    config.clickhouseUrl === undefined ? findRunning(directory.runFile)?.clickhouse_admin_url : null;
-  if (typeof adminUrl !== 'string') {
-    throw new ImmutableError(
-      'misconfigured',
-      'It is not known how to reach ClickHouse as the user that removes events.',
-      {
-        nextStep:
-          'Start Immutable with `npm start`, or set IMMUTABLE_CLICKHOUSE_RETENTION_URL to a user with the role immutable_retention.',
-      },
-    );
-  }
-  const url = new URL(adminUrl);
-  url.username = 'retention';
-  url.password = readOrMakeSecrets(directory.keys).clickhousePasswords.retention;
-  return url.href;
+  const url = config.clickhouseRetentionUrl ?? runningClickHouseUrl(config, 'retention');
+  if (url !== undefined) return url;
+  throw new ImmutableError(
+    'misconfigured',
+    'It is not known how to reach ClickHouse as the user that removes events.',
+    {
+      nextStep:
+        'Start Immutable with `npm start`, or set IMMUTABLE_CLICKHOUSE_RETENTION_URL to a user with the role immutable_retention.',
+    },
+  );
 }

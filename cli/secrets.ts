@@ -14,6 +14,8 @@ export interface Secrets {
   clickhousePasswordsFile: string;
   /** Holds IMMUTABLE_SECRET_KEY. */
   secretKeyFile: string;
+  /** 64 hex digits. */
+  secretKey: string;
   /** Tells the processes of this data directory from all others that share a NATS. */
   instanceId: string;
 }
@@ -27,12 +29,13 @@ const RESTORE =
 export function readOrMakeSecrets(keysFolder: string): Secrets {
   const clickhousePasswordsFile = join(keysFolder, 'clickhouse-users.json');
   const secretKeyFile = join(keysFolder, 'secret.key');
-  readOrMakeHex(secretKeyFile, RESTORE);
+  const secretKey = readOrMakeHex(secretKeyFile, RESTORE);
   return {
     natsPassword: readOrMakeHex(join(keysFolder, 'nats.password'), REMAKE),
     clickhousePasswords: readOrMakePasswords(clickhousePasswordsFile),
     clickhousePasswordsFile,
     secretKeyFile,
+    secretKey,
     instanceId: readOrMakeHex(join(keysFolder, 'instance.id'), REMAKE),
   };
 }

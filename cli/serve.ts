@@ -1,13 +1,15 @@
 import { hkdfSync } from 'node:crypto';
+import { getLastSigned } from '../control/checkpoints.ts';
 import type { Install } from '../control/install.ts';
 import { type KeyRing, watchKeys } from '../control/keys.ts';
 import { retainedFrom } from '../control/retention.ts';
-import { watchSigningKeys } from '../control/signing-keys.ts';
+import { isSignedBy, logNameOf, watchSigningKeys } from '../control/signing-keys.ts';
 import { type WorkspaceDirectory, watchWorkspaces } from '../control/workspaces.ts';
 import { ImmutableError } from '../core/errors.ts';
 import type { Micros } from '../core/time.ts';
 import { type ClickHouseClient, connectClickHouse } from '../infra/clickhouse/client.ts';
 import { openGeo } from '../infra/geo/geo.ts';
+import { nativeHasher } from '../infra/hash.ts';
 import { clientAddressBehind } from '../infra/http/client-address.ts';
 import type { Route } from '../infra/http/types.ts';
 import type { NatsConnection } from '../infra/nats/connect.ts';
@@ -16,8 +18,8 @@ import { BUCKETS } from '../infra/nats/names.ts';
 import { openObjectStore } from '../infra/object-store/open.ts';
 import { startIngest } from '../ingest/main.ts';
 import { startExports } from '../query/export/main.ts';
-import { type ProofDeps, proofRoutes } from '../query/proofs/routes.ts';
-import { queryRoutes } from '../query/routes.ts';
+import { proofRoutes } from '../query/proofs/routes.ts';
+import { type QueryDeps, queryRoutes } from '../query/routes.ts';
 import { baseUrl } from './base-url.ts';
 import { connectStores } from './connect.ts';
 import { dataDirAt } from './data-dir.ts';
@@ -43,8 +45,15 @@ export async function startApiRole(
     cursorKey === undefined
       ? []
       : [
-          ...queryRoutes({ clickhouse, keyRing, cursorKey, retainedFrom: shownFrom }),
-          ...(await proofRoutesOf(context, { nc, clickhouse, keyRing, workspaces, install, shownFrom })),
+          ...(await queryRoutesOf(context, {
+            nc,
+            clickhouse,
+            keyRing,
+            cursorKey,
+            workspaces,
+            install,
+            shownFrom,
+          })),
           ...(await exportRoutesOf(context, name, nc, keyRing, shownFrom)),
         ];
   if (name === 'query')
@@ -105,16 +114,17 @@ async function exportRoutesOf(
   return exports.routes;
 }
 
-/** Checkpoints, tiles and evidence, from what the tree stage has stored. */
-async function proofRoutesOf(
+/** Search, verification and proofs. */
+async function queryRoutesOf(
   { config, lifecycle }: ProcessContext,
   {
     nc,
+    cursorKey,
     install,
     workspaces,
     shownFrom,
     ...deps
-  }: Pick<ProofDeps, 'clickhouse' | 'keyRing'> & {
+  }: Pick<QueryDeps, 'clickhouse' | 'keyRing' | 'cursorKey'> & {
     nc: NatsConnection;
     install: Install;
     workspaces: WorkspaceDirectory;
@@ -123,15 +133,31 @@ async function proofRoutesOf(
 ): Promise<Route[]> {
   const signingKeys = await watchSigningKeys(await openBucket(nc, BUCKETS.signing));
   lifecycle.onStop('signing keys', () => signingKeys.stop());
+  const checkpoints = await openBucket(nc, BUCKETS.checkpoints);
   const clientAddress = clientAddressBehind(config.trustedProxies);
-  return proofRoutes({
-    ...deps,
-    signingKeys: signingKeys.current,
-    logOrigin: install.log_origin,
-    isLogPublic: (workspaceId) => workspaces.get(workspaceId)?.public_log ?? false,
-    retainedFrom: shownFrom,
-    clientAddress: (request) => clientAddress(request.remoteAddress, request.header('x-forwarded-for')),
-  });
+  return [
+    ...queryRoutes({
+      ...deps,
+      cursorKey,
+      retainedFrom: shownFrom,
+      signer: {
+        isSigned: (workspaceId, note) => {
+          const keys = signingKeys.current();
+          const name = logNameOf(install.log_origin, workspaceId);
+          return keys !== undefined && isSignedBy(keys, name, note, nativeHasher);
+        },
+        signedSize: async (workspaceId) => (await getLastSigned(checkpoints, workspaceId))?.record.size ?? 0,
+      },
+    }),
+    ...proofRoutes({
+      ...deps,
+      signingKeys: signingKeys.current,
+      logOrigin: install.log_origin,
+      isLogPublic: (workspaceId) => workspaces.get(workspaceId)?.public_log ?? false,
+      retainedFrom: shownFrom,
+      clientAddress: (request) => clientAddress(request.remoteAddress, request.header('x-forwarded-for')),
+    }),
+  ];
 }
 
 /** Not asked where events are accepted too: that must go on when ClickHouse is away. */

@@ -1,18 +1,12 @@
-import {
-  ensureSigningKeys,
-  openSigningSeeds,
-  SIGNING_KEY_PURPOSE,
-  watchSigningKeys,
-} from '../control/signing-keys.ts';
-import { ImmutableError } from '../core/errors.ts';
+import { ensureSigningKeys, openSigningSeeds, watchSigningKeys } from '../control/signing-keys.ts';
 import { openBucket } from '../infra/nats/kv.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
-import { createSealer, type Sealer } from '../infra/seal.ts';
 import { clickHouseStore } from '../pipeline/chain/clickhouse-store.ts';
 import { clickHouseTreeStore } from '../pipeline/tree/clickhouse-store.ts';
 import { startTree } from '../pipeline/tree/start.ts';
 import { connectStores } from './connect.ts';
 import type { ProcessContext, RunningRole } from './process.ts';
+import { signingKeySealer } from './signing-key.ts';
 
 /** The tree stage: grows each workspace's Merkle tree, and signs checkpoints of it. */
 export async function startTreeRole(context: ProcessContext): Promise<RunningRole> {
@@ -48,18 +42,4 @@ export async function startTreeRole(context: ProcessContext): Promise<RunningRol
     routes: [],
     ready: () => [...missing(), ...(tree.ready() ? [] : ['A partition is being started.'])],
   };
-}
-
-/** Throws `misconfigured` without a secret key. */
-export function signingKeySealer(secretKey: string | undefined): Sealer {
-  if (secretKey === undefined) {
-    throw new ImmutableError(
-      'misconfigured',
-      'Signing keys are kept encrypted, under IMMUTABLE_SECRET_KEY.',
-      {
-        nextStep: 'Give the role tree the same one as every other process.',
-      },
-    );
-  }
-  return createSealer(secretKey, SIGNING_KEY_PURPOSE);
 }

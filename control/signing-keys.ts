@@ -1,8 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { base64Decode, base64Encode } from '../core/bytes.ts';
-import { encodeVerifierKey, type SigningKey, verifierKeyOf } from '../core/checkpoint.ts';
+import {
+  encodeVerifierKey,
+  type SigningKey,
+  type VerifierKey,
+  verifierKeyOf,
+  verifyNote,
+} from '../core/checkpoint.ts';
 import { ImmutableError } from '../core/errors.ts';
+import type { Hasher } from '../core/hash.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
 import type { Sealer } from '../infra/seal.ts';
 import { type Clock, recordReader, timestamp } from './record.ts';
@@ -132,12 +139,19 @@ export function publishedKeys({ keys }: SigningKeys, logName?: string): Publishe
     public_key,
     created_at,
     signs_until,
-    ...(logName === undefined ? {} : { verifier_key: verifierKeyText(logName, public_key) }),
+    ...(logName === undefined ? {} : { verifier_key: encodeVerifierKey(verifierKey(logName, public_key)) }),
   }));
 }
 
-function verifierKeyText(name: string, publicKey: string): string {
-  return encodeVerifierKey({ name, publicKey: base64Decode(publicKey) ?? new Uint8Array() });
+function verifierKey(name: string, publicKey: string): VerifierKey {
+  return { name, publicKey: base64Decode(publicKey) ?? new Uint8Array() };
+}
+
+/** Whether one of the keys there ever were has signed a note, and it speaks for this log and no other. */
+export function isSignedBy({ keys }: SigningKeys, logName: string, note: string, hasher: Hasher): boolean {
+  const trusted = keys.map(({ public_key }) => verifierKey(logName, public_key));
+  const verdict = verifyNote(note, trusted, hasher);
+  return verdict.ok && verdict.text.startsWith(`${logName}\n`);
 }
 
 /** The keys as they are now, kept current in memory. */

@@ -1,8 +1,12 @@
 import { privateDigest } from './canonical.ts';
 import { eventHash } from './chain.ts';
+import { type CheckMeanings, createTally, type Report } from './checks.ts';
 import { ImmutableError } from './errors.ts';
+import { shorten } from './findings.ts';
 import { type Hasher, portableHasher } from './hash.ts';
 import { isJsonObject } from './json.ts';
+import { checkSeal, parseSeal, SEAL_CHECKS } from './seal.ts';
+import type { Trust } from './trust.ts';
 
 export const ARCHIVE_FORMAT = 'imk-archive/v1';
 
@@ -36,6 +40,10 @@ export interface ArchiveManifest {
   /** Of the file as it is stored, compressed. */
   file_bytes: number;
   file_sha256: string;
+  /** The signed note that covers the last event, where it was signed before the archive was made. */
+  checkpoint?: string | null;
+  /** The way from the last event to that checkpoint. */
+  inclusion?: { leaf_index: number; tree_size: number; path: string[] } | null;
 }
 
 /** The line of an event, without its line feed: the same bytes for the same event, always. */
@@ -52,12 +60,19 @@ export function archiveLine(event: ArchivedEvent): string {
   });
 }
 
+/** The event of a line; undefined for anything else. */
+export function parseArchiveLine(text: string): ArchivedEvent | undefined {
+  const event = parse(text);
+  return isArchivedEvent(event) ? event : undefined;
+}
+
 /** Throws `validation_failed` for anything that is not the text of a manifest. */
 export function parseArchiveManifest(text: string): ArchiveManifest {
   const value = parse(text);
   if (!isManifest(value)) {
     throw new ImmutableError('validation_failed', `This is not a manifest of the format ${ARCHIVE_FORMAT}.`);
   }
+  parseSeal({ ...value });
   return value;
 }
 
@@ -103,14 +118,14 @@ function isText(value: unknown): value is string {
 }
 
 export const ARCHIVE_CHECKS = {
-  line: 'every line is an event',
-  event_hash: 'the hash of each event is that of its body, number, time and previous hash',
-  private: 'the personal data of each event is what it was recorded with, or was erased',
-  workspace: 'each event belongs to the workspace of the manifest',
-  chain: 'each event follows the one before: none is missing, added or moved',
-  manifest: 'the first and the last event, and their number, are those of the manifest',
-  file: 'the file has the size and SHA-256 of the manifest',
-} as const;
+  file: { proves: 'the file has the size and SHA-256 of the manifest' },
+  line: { proves: 'every line is an event' },
+  event_hash: { proves: 'the hash of each event is that of its body, number, time and previous hash' },
+  private: { proves: 'the personal data of each event is what it was recorded with, or was erased' },
+  workspace: { proves: 'each event belongs to the workspace of the manifest' },
+  chain: { proves: 'each event follows the one before: none is missing, added or moved' },
+  manifest: { proves: 'the first and the last event, and their number, are those of the manifest' },
+} as const satisfies CheckMeanings<string>;
 
 export type ArchiveCheckName = keyof typeof ARCHIVE_CHECKS;
 
@@ -126,11 +141,31 @@ export interface ArchiveReport {
   rows: number;
   /** Events whose personal data was erased before they were archived. */
   erased: number;
+  /** Every check that found something. */
+  failed: ArchiveCheckName[];
   /** The first twenty. */
   problems: ArchiveProblem[];
 }
 
 const MAX_PROBLEMS = 20;
+
+/** Whether an event by itself is what was recorded: its hash, its personal data, its workspace. */
+export function checkRecorded(
+  event: ArchivedEvent,
+  workspaceId: string,
+  problem: (check: 'event_hash' | 'private' | 'workspace', detail: string, seq: number) => void,
+  hasher: Hasher = portableHasher,
+): void {
+  const { seq, created_at, body, salt } = event;
+  const hash = eventHash(event.previous_event_hash, seq, created_at, body, hasher);
+  if (hash !== event.event_hash) problem('event_hash', `computed ${hash}, found ${event.event_hash}`, seq);
+  const members = parse(body);
+  const { private: digest, workspace_id } = isJsonObject(members) ? members : {};
+  if (workspace_id !== workspaceId) problem('workspace', shorten(String(workspace_id)), seq);
+  if (event.private !== '' && privateDigest(event.private, salt, hasher) !== digest) {
+    problem('private', 'the digest in the body is another', seq);
+  }
+}
 
 /** Checks an archive event by event, in the memory of one. */
 export interface ArchiveChecker {
@@ -147,7 +182,7 @@ export function createArchiveChecker(
   hasher: Hasher = portableHasher,
 ): ArchiveChecker {
   const problems: ArchiveProblem[] = [];
-  let valid = true;
+  const failed = new Set<ArchiveCheckName>();
   let rows = 0;
   let erased = 0;
   let before = {
@@ -157,23 +192,16 @@ export function createArchiveChecker(
   };
 
   function problem(check: ArchiveCheckName, detail: string, seq?: number): void {
-    valid = false;
+    failed.add(check);
     if (problems.length < MAX_PROBLEMS)
       problems.push({ check, detail, ...(seq === undefined ? {} : { seq }) });
   }
 
   function checkEvent(event: ArchivedEvent): void {
-    const { seq, created_at, body, salt } = event;
+    const { seq, created_at } = event;
     rows += 1;
-    const hash = eventHash(event.previous_event_hash, seq, created_at, body, hasher);
-    if (hash !== event.event_hash) problem('event_hash', `computed ${hash}, found ${event.event_hash}`, seq);
-    const members = parse(body);
-    const { private: digest, workspace_id } = isJsonObject(members) ? members : {};
-    if (workspace_id !== manifest.workspace_id) problem('workspace', String(workspace_id), seq);
     if (event.private === '') erased += 1;
-    else if (privateDigest(event.private, salt, hasher) !== digest) {
-      problem('private', 'the digest in the body is another', seq);
-    }
+    checkRecorded(event, manifest.workspace_id, problem, hasher);
     if (rows === 1 && created_at !== manifest.first_created_at) {
       problem('manifest', `the first event is of ${created_at}, not ${manifest.first_created_at}`, seq);
     }
@@ -187,8 +215,8 @@ export function createArchiveChecker(
   return {
     event: checkEvent,
     line(text) {
-      const event = parse(text);
-      if (isArchivedEvent(event)) {
+      const event = parseArchiveLine(text);
+      if (event !== undefined) {
         checkEvent(event);
         return event;
       }
@@ -205,7 +233,34 @@ export function createArchiveChecker(
       if (file.bytes !== manifest.file_bytes || file.sha256 !== manifest.file_sha256) {
         problem('file', `it has ${file.bytes} bytes and the SHA-256 ${file.sha256}`);
       }
-      return { valid, rows, erased, problems };
+      return { valid: failed.size === 0, rows, erased, failed: [...failed], problems };
     },
   };
+}
+
+/** Every check of an archive, in the order in which they are told. */
+export const SEALED_ARCHIVE_CHECKS = { ...ARCHIVE_CHECKS, ...SEAL_CHECKS } as const;
+
+export type SealedArchiveCheckName = keyof typeof SEALED_ARCHIVE_CHECKS;
+
+/**
+ * What was found in an archive, and whether a log that the caller trusts has its events. Throws
+ * `validation_failed` for a manifest whose checkpoint or inclusion has another form.
+ */
+export function judgeArchive(
+  manifest: ArchiveManifest,
+  report: ArchiveReport,
+  trust: Trust,
+  hasher: Hasher = portableHasher,
+): Report<SealedArchiveCheckName> {
+  const seal = parseSeal({ ...manifest });
+  const tally = createTally(SEALED_ARCHIVE_CHECKS);
+  for (const { check, seq, detail } of report.problems) tally.problem(check, detail, seq);
+  const told = new Set(report.problems.map(({ check }) => check));
+  for (const check of report.failed.filter((name) => !told.has(name))) {
+    tally.problem(check, 'more is wrong than is listed');
+  }
+  if (report.erased > 0) tally.remark('private', `the personal data of ${report.erased} was erased`);
+  checkSeal(seal, { seq: manifest.last_seq, ...manifest }, manifest.workspace_id, trust, tally, hasher);
+  return tally.report();
 }

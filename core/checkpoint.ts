@@ -153,6 +153,12 @@ const SIGNATURE_START = '— ';
 const MAX_NOTE_LENGTH = 1024 * 1024;
 const MAX_SIGNATURES = 100;
 
+/** What a note says before anybody looked at its signatures; null unless it is the note of a checkpoint. */
+export function parseCheckpointNote(note: string): Checkpoint | null {
+  const opened = openNote(note);
+  return opened === null ? null : parseCheckpoint(opened.text);
+}
+
 /** Null for whatever is not to the letter a signed note with 1 to 100 signatures and at most 1 MiB. */
 export function openNote(note: string): OpenedNote | null {
   if (note.length > MAX_NOTE_LENGTH || !note.isWellFormed() || CONTROL_CHARACTER.test(note)) return null;

@@ -3,8 +3,16 @@ import vectors from '../test/vectors/integrity-v1.json' with { type: 'json' };
 import { hexDecode, hexEncode } from './bytes.ts';
 import { privateDigest } from './canonical.ts';
 import { eventHash } from './chain.ts';
-import { checkpointText, parseVerifierKey, signNote, verifierKeyOf } from './checkpoint.ts';
-import { EVIDENCE_CHECKS, type EvidenceReport, type EvidenceTrust, verifyEvidence } from './evidence.ts';
+import { checkpointText, parseVerifierKey, type SigningKey, signNote, verifierKeyOf } from './checkpoint.ts';
+import { cosign, encodeCosignerKey } from './cosignature.ts';
+import {
+  EVIDENCE_CHECKS,
+  type EvidenceReport,
+  type EvidenceTrust,
+  verifyEvidence,
+  withoutPrivate,
+} from './evidence.ts';
+import { parsePolicy } from './policy.ts';
 import { leafHash, treeRoot } from './tree.ts';
 
 const KEY = parseVerifierKey(vectors.checkpoint.verifier_key)!;
@@ -30,7 +38,11 @@ function bent(evidence: Evidence, bend: (evidence: Evidence) => void): Evidence 
   return copy;
 }
 
-const ALL_PASSED = Object.fromEntries(Object.keys(EVIDENCE_CHECKS).map((name) => [name, 'passed']));
+/** No policy asks for witnesses. */
+const ALL_PASSED = {
+  ...Object.fromEntries(Object.keys(EVIDENCE_CHECKS).map((name) => [name, 'passed'])),
+  witnesses: 'skipped',
+};
 
 describe('vectors', () => {
   test('valid: not anchored', () => {
@@ -117,8 +129,73 @@ describe('trust comes from the caller', () => {
   });
 });
 
+describe('witnesses that a policy asks for', () => {
+  const [one, two] = ['one.example.test', 'two.example.test'].map((name, index) => ({
+    name,
+    seed: new Uint8Array(32).fill(20 + index),
+  })) as [SigningKey, SigningKey];
+  const policy = parsePolicy(
+    [
+      `log ${vectors.checkpoint.verifier_key}`,
+      `witness one ${encodeCosignerKey(verifierKeyOf(one))}`,
+      `witness two ${encodeCosignerKey(verifierKeyOf(two))}`,
+      'group both all one two',
+      'quorum both\n',
+    ].join('\n'),
+  );
+  const trust: EvidenceTrust = { ...TRUST, witnesses: policy };
+
+  function cosignedBy(...witnesses: SigningKey[]): Evidence {
+    return bent(FIRST, (evidence) => {
+      for (const witness of witnesses)
+        evidence.checkpoint += cosign(vectors.checkpoint.text, witness, 1_700_000_000);
+    });
+  }
+
+  function witnessesOf(report: EvidenceReport) {
+    return report.checks.find(({ name }) => name === 'witnesses');
+  }
+
+  test('are enough, and named', () => {
+    const report = verifyEvidence(cosignedBy(one, two), trust);
+    expect(report.verdict).toBe('valid');
+    expect(witnessesOf(report)).toMatchObject({ outcome: 'passed', detail: 'cosigned by one, two' });
+  });
+
+  test('are too few', () => {
+    const report = verifyEvidence(cosignedBy(two), trust);
+    expect(report.verdict).toBe('unknown_signer');
+    expect(witnessesOf(report)?.detail).toContain('both has 1 of 2, without one');
+  });
+
+  test('one whose cosignature does not hold', () => {
+    const evidence = cosignedBy(one, two);
+    evidence.checkpoint = cosignedBy(one).checkpoint + cosign('another\ntext\n', two, 1_700_000_000);
+    const report = verifyEvidence(evidence, trust);
+    expect(report.verdict).toBe('invalid');
+    expect(witnessesOf(report)?.detail).toBe('the cosignature of two does not hold');
+  });
+});
+
+describe('evidence without personal data', () => {
+  test('proves as much, and shows none', () => {
+    const evidence = withoutPrivate(ANCHORED);
+    expect(JSON.stringify(ANCHORED)).toContain('Sarah Chen');
+    expect(JSON.stringify(evidence)).not.toContain('Sarah Chen');
+    expect(JSON.stringify(evidence)).not.toContain(ANCHORED.event.salt);
+    expect(outcomes(verifyEvidence(evidence, TRUST))).toEqual({ ...ALL_PASSED, private: 'skipped' });
+    expect(withoutPrivate(evidence)).toEqual(evidence);
+  });
+
+  test('is made of nothing but evidence', () => {
+    for (const value of [null, {}, { ...ANCHORED, format: 'x' }])
+      expect(() => withoutPrivate(value)).toThrow();
+  });
+});
+
 test('every check that is told says what it proves', () => {
-  for (const { name } of verifyEvidence(ANCHORED, TRUST).checks) expect(EVIDENCE_CHECKS[name]).toMatch(/\w/);
+  for (const { name } of verifyEvidence(ANCHORED, TRUST).checks)
+    expect(EVIDENCE_CHECKS[name].proves).toMatch(/\w/);
 });
 
 describe('each edit is found by the check that is there for it', () => {

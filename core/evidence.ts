@@ -2,52 +2,43 @@ import { verifyAnchorPath } from './anchor.ts';
 import { hexDecode } from './bytes.ts';
 import { privateDigest } from './canonical.ts';
 import { eventHash } from './chain.ts';
-import {
-  type Checkpoint,
-  openNote,
-  parseCheckpoint,
-  type VerifierKey,
-  verifyNote,
-  workspaceOf,
-} from './checkpoint.ts';
+import { type Checkpoint, openNote, parseCheckpoint, workspaceOf } from './checkpoint.ts';
+import { type Check, type CheckMeanings, type Report, verdictOf } from './checks.ts';
 import { ImmutableError } from './errors.ts';
 import { type Hasher, portableHasher } from './hash.ts';
 import { canonicalJson, isJsonObject, type JsonObject } from './json.ts';
 import { isCanonicalTimestamp, parseTimestamp } from './time.ts';
 import { type InclusionProof, leafHash, verifyInclusion } from './tree.ts';
+import { checkSigner, checkWitnesses, SIGNATURE_CHECKS, type Trust } from './trust.ts';
 
 export const EVIDENCE_FORMAT = 'imk-evidence/v1';
 
-/** Every check, in the order in which they are told, with what a pass proves. */
+/** Every check, in the order in which they are told. */
 export const EVIDENCE_CHECKS = {
-  format: 'the file is complete and each of its values has the form the format asks for',
-  event_hash: 'the event hash is that of this body, number, time and previous hash: none of them was edited',
-  private: 'the private members are those the event was recorded with',
-  workspace: 'the event belongs to the workspace that the checkpoint speaks for',
-  seq: 'the number of the event is its place in the log',
-  inclusion: 'the event is in the log of which the checkpoint states size and root',
-  checkpoint: 'the log that you trust signed this checkpoint',
-  anchor: 'the checkpoint is one of those whose common root was anchored',
-} as const;
+  format: { proves: 'the file is complete and each of its values has the form the format asks for' },
+  event_hash: {
+    proves: 'the event hash is that of this body, number, time and previous hash: none of them was edited',
+    not: 'that what the body says was true when it was recorded',
+  },
+  private: { proves: 'the private members are those the event was recorded with' },
+  workspace: { proves: 'the event belongs to the workspace that the checkpoint speaks for' },
+  seq: { proves: 'the number of the event is its place in the log' },
+  inclusion: {
+    proves: 'the event is in the log of which the checkpoint states size and root',
+    not: 'anything of the other events of the log',
+  },
+  ...SIGNATURE_CHECKS,
+  anchor: {
+    proves: 'the checkpoint is one of those whose common root was anchored',
+    not: 'that the transaction is on the chain: look it up',
+  },
+} as const satisfies CheckMeanings<string>;
 
 export type EvidenceCheckName = keyof typeof EVIDENCE_CHECKS;
+export type EvidenceCheck = Check<EvidenceCheckName>;
+export type EvidenceReport = Report<EvidenceCheckName>;
 
-export interface EvidenceCheck {
-  name: EvidenceCheckName;
-  /** `unknown_signer`: nothing is wrong in itself, but it is signed by none of the trusted keys. */
-  outcome: 'passed' | 'failed' | 'skipped' | 'unknown_signer';
-  /** Why it failed or was skipped, or what stands out although it passed. */
-  detail?: string;
-}
-
-export interface EvidenceReport {
-  verdict: 'valid' | 'invalid' | 'unknown_signer';
-  checks: EvidenceCheck[];
-}
-
-/** What the one who verifies knows from elsewhere. Never taken from the evidence. */
-export interface EvidenceTrust {
-  verifierKeys: readonly VerifierKey[];
+export interface EvidenceTrust extends Trust {
   /** Where the operator anchors; unless given, only the path to the anchor's root is checked. */
   anchor?: { chainId: number; contract: string };
 }
@@ -74,14 +65,21 @@ export function verifyEvidence(
     checkSeq(parsed),
     checkInclusion(parsed, checkpoint, hasher),
     checkCheckpoint(parsed.checkpoint, checkpoint, trust, hasher),
+    witnessesCheck(parsed.checkpoint, trust, hasher),
     checkAnchor(parsed.anchor, note?.text ?? null, trust, hasher),
   ];
   return { verdict: verdictOf(checks), checks };
 }
 
-function verdictOf(checks: readonly EvidenceCheck[]): EvidenceReport['verdict'] {
-  if (checks.some((check) => check.outcome === 'failed')) return 'invalid';
-  return checks.some((check) => check.outcome === 'unknown_signer') ? 'unknown_signer' : 'valid';
+/**
+ * The same evidence without the private members and their salt: it proves as much, and shows no personal data.
+ * Throws `validation_failed` for what has not the form of evidence.
+ */
+export function withoutPrivate(evidence: unknown): JsonObject {
+  parseEvidence(evidence);
+  const file = readObject(evidence, 'the file');
+  const { private: _private, salt: _salt, ...event } = readObject(file.event, 'event');
+  return { ...file, event };
 }
 
 function checkEventHash(event: EvidenceEvent, hasher: Hasher): EvidenceCheck {
@@ -146,13 +144,11 @@ function checkCheckpoint(
   hasher: Hasher,
 ): EvidenceCheck {
   if (checkpoint === null) return failed('checkpoint', UNREADABLE_CHECKPOINT);
-  // A log's key bears the name of the log, so that one log cannot speak for another.
-  const keysOfLog = trust.verifierKeys.filter((key) => key.name === checkpoint.origin);
-  const verdict = verifyNote(note, keysOfLog, hasher);
-  if (verdict.ok) return passed('checkpoint');
-  if (verdict.reason !== 'unknown_signer') return failed('checkpoint', 'the signature does not hold');
-  const detail = `it is signed by none of the trusted keys of ${checkpoint.origin}`;
-  return { name: 'checkpoint', outcome: 'unknown_signer', detail };
+  return { name: 'checkpoint', ...checkSigner(note, checkpoint, trust, hasher) };
+}
+
+function witnessesCheck(note: string, trust: EvidenceTrust, hasher: Hasher): EvidenceCheck {
+  return { name: 'witnesses', ...checkWitnesses(note, trust, hasher) };
 }
 
 function checkAnchor(
@@ -242,7 +238,7 @@ function parseEvidence(input: unknown): Evidence {
   if (evidence.format !== EVIDENCE_FORMAT) throw malformed(`format must be ${EVIDENCE_FORMAT}`);
   return {
     event: parseEvent(readObject(evidence.event, 'event')),
-    inclusion: parseProof(readObject(evidence.inclusion, 'inclusion'), 'inclusion'),
+    inclusion: parseInclusion(evidence.inclusion, 'inclusion'),
     checkpoint: readText(evidence.checkpoint, 'checkpoint', ANY_TEXT),
     anchor: evidence.anchor === null ? null : parseAnchor(readObject(evidence.anchor, 'anchor')),
   };
@@ -268,6 +264,11 @@ function parseEvent(event: JsonObject): EvidenceEvent {
     private: event.private === undefined ? undefined : readText(event.private, 'event.private', ANY_TEXT),
     salt: event.salt === undefined ? undefined : readText(event.salt, 'event.salt', SALT),
   };
+}
+
+/** `{"leaf_index","tree_size","path":[hex]}`; throws `validation_failed` for any other form, naming it by `path`. */
+export function parseInclusion(value: unknown, path: string): InclusionProof {
+  return parseProof(readObject(value, path), path);
 }
 
 function parseProof(proof: JsonObject, path: string): InclusionProof {

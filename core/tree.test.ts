@@ -248,6 +248,7 @@ test('the empty tree is the beginning of every tree, and has one root', () => {
     false,
   );
   expect(verifyConsistency({ firstSize: 0, secondSize: 0, path: [] }, rootOf(0), rootOf(0))).toBe(true);
+  expect(verifyConsistency({ firstSize: 0, secondSize: 0, path: [] }, rootOf(1), rootOf(1))).toBe(false);
 });
 
 test('paths that do not exist cannot be made', () => {

@@ -156,8 +156,9 @@ export function verifyConsistency(
 ): boolean {
   if (!isCount(firstSize) || !isCount(secondSize) || firstSize > secondSize) return false;
   if (![firstRoot, secondRoot, ...path].every(isHash)) return false;
+  if (firstSize === 0 && !equalBytes(firstRoot, emptyRoot(hasher))) return false;
   if (firstSize === secondSize) return path.length === 0 && equalBytes(firstRoot, secondRoot);
-  if (firstSize === 0) return path.length === 0 && equalBytes(firstRoot, emptyRoot(hasher));
+  if (firstSize === 0) return path.length === 0;
   return climbToBothRoots(firstSize, secondSize, path, firstRoot, secondRoot, hasher);
 }
 

@@ -2,6 +2,7 @@ import { base64Decode, base64Encode } from './bytes.ts';
 import {
   type Checkpoint,
   type NoteSignature,
+  type OpenedNote,
   openNote,
   parseForeignCheckpoint,
   parseTreeSize,
@@ -38,8 +39,11 @@ export function encodeAddCheckpoint({ oldSize, consistencyProof, note }: AddChec
   return body;
 }
 
+/** Nothing in it is to be believed before the signature of its log was verified. */
 export interface ReceivedCheckpoint extends AddCheckpoint {
-  /** As the note says; not to be believed before its signature was verified. */
+  /** The note taken apart. */
+  opened: OpenedNote;
+  /** As its text says. */
   checkpoint: Checkpoint;
 }
 
@@ -53,8 +57,8 @@ export function parseAddCheckpoint(body: string): ReceivedCheckpoint | null {
   const note = body.slice(headEnd + 2);
   const opened = openNote(note);
   const checkpoint = opened === null ? null : parseForeignCheckpoint(opened.text);
-  if (oldSize === null || consistencyProof === null || checkpoint === null) return null;
-  return { oldSize, consistencyProof, note, checkpoint };
+  if (oldSize === null || consistencyProof === null || opened === null || checkpoint === null) return null;
+  return { oldSize, consistencyProof, note, opened, checkpoint };
 }
 
 const OLD = 'old ';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { utf8Encode } from './bytes.ts';
-import { checkpointText, type SigningKey, signNote, verifierKeyOf } from './checkpoint.ts';
+import { checkpointText, openNote, type SigningKey, signNote, verifierKeyOf } from './checkpoint.ts';
 import { consistencyPath, leafHash, treeRoot } from './tree.ts';
 import { admit, judge, type TreeHead } from './witness.ts';
 import { encodeAddCheckpoint, type ReceivedCheckpoint } from './witness-message.ts';
@@ -21,10 +21,12 @@ function noteOf(size: number, leaves = LEAVES, key = LOG): string {
 /** A request as an honest log makes it, for the leaves given. */
 function requestFor(oldSize: number, size: number, leaves = LEAVES): ReceivedCheckpoint {
   const consistencyProof = oldSize > size ? [] : consistencyPath(leaves.slice(0, size), oldSize);
+  const note = noteOf(size, leaves);
   return {
     oldSize,
     consistencyProof,
-    note: noteOf(size, leaves),
+    note,
+    opened: openNote(note)!,
     checkpoint: { origin: LOG.name, ...head(size, leaves) },
   };
 }

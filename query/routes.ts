@@ -13,6 +13,7 @@ import { createEventReader, type SearchBudget } from './reader.ts';
 import { parseSearch, type Search, searchIdentity } from './search.ts';
 import { createTurns, type TurnsOptions } from './turns.ts';
 import { type Verification, type VerifyRange, verifyChain } from './verify.ts';
+import type { Signer } from './verify-tree.ts';
 
 export interface QueryDeps {
   /** With the rights of `reader`. */
@@ -22,6 +23,8 @@ export interface QueryDeps {
   cursorKey: Uint8Array;
   /** From when on a workspace's events are shown: what is older is past its retention. All of them unless told. */
   retainedFrom?: (workspaceId: string, nowMs: number) => Micros | undefined;
+  /** What verification knows of who signs; without it the tree is not looked at. */
+  signer?: Signer | undefined;
   now?: () => number;
   searchBudget?: SearchBudget;
 }
@@ -52,6 +55,7 @@ export function queryRoutes({
   keyRing,
   cursorKey,
   retainedFrom = () => undefined,
+  signer,
   now = Date.now,
   searchBudget,
 }: QueryDeps): Route[] {
@@ -101,7 +105,7 @@ export function queryRoutes({
     const workspaceId = workspaceOf(request);
     const { range, warnings } = readVerifyRange(request.query);
     const data = await verificationTurn(workspaceId, () =>
-      verifyWithin(MAX_VERIFY_MS, clickhouse, { workspaceId, ...range }),
+      verifyWithin(MAX_VERIFY_MS, clickhouse, { workspaceId, ...range }, signer),
     );
     return jsonResponse(200, { data, ...(warnings.length > 0 ? { warnings } : {}) });
   }
@@ -127,9 +131,11 @@ function verifyWithin(
   maxMs: number,
   clickhouse: ClickHouseClient,
   range: VerifyRange,
+  signer: Signer | undefined,
 ): Promise<Verification> {
   const startedAt = performance.now();
-  return verifyChain(clickhouse, range, { enough: () => performance.now() - startedAt > maxMs });
+  const enough = () => performance.now() - startedAt > maxMs;
+  return verifyChain(clickhouse, range, { enough, signer });
 }
 
 function readSearch(query: string): { search: Search; warnings: string[] } {

@@ -235,6 +235,15 @@ export function boundaryAt(workspaceId: string, seq: number): SqlQuery {
   };
 }
 
+/** The number of a workspace's newest event. */
+export function newestSeq(workspaceId: string): SqlQuery {
+  return {
+    sql: `SELECT seq FROM ${TABLES.events} WHERE workspace_id = {workspace_id:String}
+      ORDER BY workspace_id DESC, created_at DESC LIMIT 1`,
+    params: { workspace_id: workspaceId },
+  };
+}
+
 /** The newest time there is, as `micros`: events that arrive while verifying are not waited for. */
 export function newestTime(workspaceId: string): SqlQuery {
   return {
@@ -260,7 +269,7 @@ export function commonSource(workspaceId: string): SqlQuery {
   };
 }
 
-function spanCondition({ workspaceId, after, to }: Span): SqlQuery {
+export function spanCondition({ workspaceId, after, to }: Span): SqlQuery {
   const conditions = ['workspace_id = {workspace_id:String}'];
   const params: SqlQuery['params'] = { workspace_id: workspaceId };
   if (after !== undefined) {

@@ -11,6 +11,7 @@ import {
   commonSource,
   type Kept,
   newestBoundary,
+  newestSeq,
   newestTime,
   nextStretch,
   type Predecessor,
@@ -19,20 +20,32 @@ import {
   type Span,
   type Stretch,
 } from './verify-sql.ts';
+import { openTreeCheck, type Signer, type TreeCheck } from './verify-tree.ts';
 
-export const BREAK_TYPES = ['hash_mismatch', 'chain_break', 'private_mismatch', 'column_mismatch'] as const;
+export const BREAK_TYPES = [
+  'hash_mismatch',
+  'chain_break',
+  'private_mismatch',
+  'column_mismatch',
+  'tree_mismatch',
+] as const;
 /** What is wrong with an event (integrity.md §7). */
 export type BreakType = (typeof BREAK_TYPES)[number];
 
 export interface Break {
-  event_id: string;
+  /** Null where no event is concerned, or none is there. */
+  event_id: string | null;
+  /** Of the event, or the first of those that a part of the tree is about. */
   seq: number;
   type: BreakType;
   /** The column that does not fit; for `column_mismatch` alone. */
   column: string | null;
+  /** What of the tree does not fit: a leaf, the path of a tile, a checkpoint; for `tree_mismatch` alone. */
+  part: string | null;
   /**
    * Hex. What should stand there: for `hash_mismatch` the hash computed again, for `chain_break` that of the
-   * event before, for `private_mismatch` the digest in the body. Null where there is no such hash.
+   * event before, for `private_mismatch` the digest in the body, for `tree_mismatch` what the tree says. Null where
+   * there is no such hash.
    */
   expected_hash: string | null;
   /** Hex: the hash, previous hash or digest found instead. Null where there is none. */
@@ -51,6 +64,9 @@ export interface Verification {
   /** First and last event checked; null if there was none. */
   from_seq: number | null;
   to_seq: number | null;
+  /** How many events the newest signed checkpoint has, and how many checkpoints were checked; null and 0 for none. */
+  signed_size: number | null;
+  checkpoints_checked: number;
 }
 
 export interface VerifyRange {
@@ -68,6 +84,8 @@ export interface VerifyOptions {
   onProgress?: (eventsChecked: number) => void;
   /** Asked before every stretch: true ends the check there, with `complete: false`. */
   enough?: () => boolean;
+  /** What is known of the signer; without it no tree is looked at. */
+  signer?: Signer | undefined;
   /** Events a stretch; tests make it small. */
   stretchRows?: number;
 }
@@ -96,7 +114,7 @@ export const MAX_BREAKS = 1000;
  * each linked to the one before, so it uses the same memory for a thousand events and for a thousand million.
  *
  * The first event checked must follow the event before `from`, or what retention recorded, or be the first.
- * That the newest events were not cut off, no chain can tell.
+ * That the newest events were not cut off, and that it is the chain that was signed, is told by the tree.
  */
 export async function verifyChain(
   clickhouse: ClickHouseClient,
@@ -110,6 +128,8 @@ export async function verifyChain(
   const [source] = await query<Source>(commonSource(workspaceId));
   const to = await lastMoment(query, range);
   const [kept = NOTHING_REMOVED] = await query<Kept>(newestBoundary(workspaceId));
+  const { signer } = options;
+  const tree = signer && (await openTreeCheck({ clickhouse, query, ...signer }, workspaceId));
   const found = new Findings();
   let after = range.from === undefined || range.from === 0 ? undefined : range.from - 1;
   let before: Predecessor | undefined;
@@ -129,12 +149,26 @@ export async function verifyChain(
     const span: Span = { workspaceId, after, to: stretch.last_micros };
     const links = await query<BrokenLink>(brokenLinks(span, before, kept, found.room));
     const contents = await query<BrokenContent>(brokenContents(span, source, found.room));
-    found.add(stretch, links, contents);
+    const leaves = (await tree?.leaves(span, found.room)) ?? [];
+    found.add(stretch, [...links.flatMap(linkBreaks), ...contents.flatMap(contentBreaks), ...leaves]);
     onProgress?.(found.eventsChecked);
     before = stretch;
     after = stretch.last_micros;
   }
-  return found.verification(complete);
+  if (tree !== undefined) found.addBreaks(await treeBreaks(tree, query, range, found));
+  return found.verification(complete, tree);
+}
+
+/** What is not about single events: tiles and checkpoints over those that were checked, and the end of the log. */
+async function treeBreaks(
+  tree: TreeCheck,
+  query: Ask,
+  { workspaceId }: VerifyRange,
+  { fromSeq, toSeq, room }: Findings,
+): Promise<Break[]> {
+  const [newest] = await query<{ seq: number }>(newestSeq(workspaceId));
+  const parts = fromSeq === null || toSeq === null ? [] : await tree.tree(fromSeq, toSeq, room);
+  return [...parts, ...tree.end(newest?.seq ?? 0)];
 }
 
 type Ask = <Row>(question: SqlQuery) => Promise<Row[]>;
@@ -165,34 +199,39 @@ async function predecessorOf(query: Ask, range: VerifyRange, first: Stretch): Pr
 /** What has been checked and found so far. */
 class Findings {
   eventsChecked = 0;
+  fromSeq: number | null = null;
+  toSeq: number | null = null;
   #breaks: Break[] = [];
   #truncated = false;
-  #fromSeq: number | null = null;
-  #toSeq: number | null = null;
 
   /** How many broken rows to ask for: one more than fit, so that the cut is noticed. */
   get room(): number {
     return MAX_BREAKS + 1 - this.#breaks.length;
   }
 
-  add(stretch: Stretch, links: BrokenLink[], contents: BrokenContent[]): void {
+  add(stretch: Stretch, breaks: Break[]): void {
     this.eventsChecked += stretch.rows;
-    this.#fromSeq ??= stretch.first_seq;
-    this.#toSeq = stretch.seq;
-    const breaks = [...links.flatMap(linkBreaks), ...contents.flatMap(contentBreaks)].sort(bySeq);
+    this.fromSeq ??= stretch.first_seq;
+    this.toSeq = stretch.seq;
+    this.addBreaks(breaks);
+  }
+
+  addBreaks(breaks: Break[]): void {
     this.#truncated ||= this.#breaks.length + breaks.length > MAX_BREAKS;
     this.#breaks = [...this.#breaks, ...breaks].slice(0, MAX_BREAKS);
   }
 
-  verification(complete: boolean): Verification {
+  verification(complete: boolean, tree: TreeCheck | undefined): Verification {
     return {
       valid: this.#breaks.length === 0,
       events_checked: this.eventsChecked,
-      breaks: this.#breaks,
+      breaks: this.#breaks.toSorted(bySeq),
       breaks_truncated: this.#truncated,
       complete,
-      from_seq: this.#fromSeq,
-      to_seq: this.#toSeq,
+      from_seq: this.fromSeq,
+      to_seq: this.toSeq,
+      signed_size: tree?.signedSize ?? null,
+      checkpoints_checked: tree?.checkpointsChecked ?? 0,
     };
   }
 }
@@ -221,7 +260,7 @@ function breakOf(
   expected: string | null,
   actual: string | null,
 ): Break {
-  return { event_id, seq, type, column: null, expected_hash: expected, actual_hash: actual };
+  return { event_id, seq, type, column: null, part: null, expected_hash: expected, actual_hash: actual };
 }
 
 function columnBreak(row: { event_id: string; seq: number }, column: string): Break {

@@ -12,7 +12,8 @@ const MAY_IMPORT = {
   pipeline: ['core', 'infra', 'control'],
   query: ['core', 'infra', 'control'],
   anchor: ['core', 'infra', 'control'],
-  cli: ['core', 'infra', 'control', 'ingest', 'pipeline', 'query', 'anchor'],
+  witness: ['core', 'infra'],
+  cli: ['core', 'infra', 'control', 'ingest', 'pipeline', 'query', 'anchor', 'witness'],
   sdk: ['core'],
   web: ['core', 'sdk'],
 } as const satisfies Record<string, readonly string[]>;

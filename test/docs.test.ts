@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { parsePolicy } from '../core/policy.ts';
 
 const PAGES = ['README.md', 'CONTRIBUTING.md', ...pagesIn('docs'), ...pagesIn('docs/decisions')];
 
@@ -39,6 +40,32 @@ describe('docs/operations.md', () => {
     const known = namesIn(readFileSync('infra/config.ts', 'utf8'), /^ {2}(IMMUTABLE_\w+):/gm);
     expect(known.length).toBeGreaterThan(20);
     expect(known.filter((name) => !isNamed(text, name))).toEqual([]);
+  });
+});
+
+describe('docs/witness.md', () => {
+  const text = readFileSync('docs/witness.md', 'utf8');
+
+  it('shows a policy that is one', () => {
+    const [, policy = ''] = /```policy\n([^`]*)```/.exec(text) ?? [];
+    const { logs, witnesses, quorum } = parsePolicy(policy);
+    expect([logs.length, witnesses.length, quorum.kind]).toEqual([1, 2, 'group']);
+  });
+
+  it('has every option of the command', () => {
+    const [, command = ''] =
+      /function addWitnessCommand([\s\S]*?)\n}/.exec(readFileSync('cli/main.ts', 'utf8')) ?? [];
+    const options = namesIn(command, /'(--[a-z-]+)/g);
+    expect(options.length).toBeGreaterThan(8);
+    expect(options.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it('has every reason for which asking a witness fails', () => {
+    const source = readFileSync('pipeline/tree/witness-answer.ts', 'utf8');
+    const [, union = ''] = /type WitnessFailureReason =([\s\S]*?);\n\n/.exec(source) ?? [];
+    const reasons = namesIn(union, /\| '(\w+)'/g);
+    expect(reasons.length).toBeGreaterThan(8);
+    expect(reasons.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
   });
 });
 

@@ -81,8 +81,12 @@ export async function checkArchive(
   content.once('error', (error) => unzipped.destroy(error));
   content.pipe(unzipped);
   let damage: string | undefined;
+  let lines = 0;
   try {
     for await (const line of linesOf(unzipped)) {
+      lines += 1;
+      if (lines > manifest.rows + MAX_SURPLUS_LINES)
+        throw new TooMuch('there are far more lines than events');
       const event = checker.line(line);
       if (event !== undefined) await onEvent(event);
     }
@@ -98,13 +102,18 @@ export async function checkArchive(
   const report = checker.end({ bytes, sha256: digest.digest('hex') });
   if (damage === undefined) return report;
   const problem = { check: 'file' as const, detail: `it cannot be unpacked: ${damage}` };
-  return { ...report, valid: false, problems: [...report.problems, problem] };
+  const failed = [...new Set([...report.failed, problem.check])];
+  return { ...report, valid: false, failed, problems: [...report.problems, problem] };
 }
 
 /** An event takes 256 KiB of text; escaped and with all around it, far less than this. */
 const MAX_LINE_BYTES = 8 * 1024 * 1024;
 
-class LineTooLong extends Error {}
+/** So many more than the manifest says are still told one by one. */
+const MAX_SURPLUS_LINES = 1000;
+
+/** A few compressed bytes can stand for any number of others. */
+class TooMuch extends Error {}
 
 /** Lines end with a line feed alone: an event's text may hold other things that elsewhere end a line. */
 async function* linesOf(stream: Readable): AsyncGenerator<string> {
@@ -121,13 +130,13 @@ async function* linesOf(stream: Readable): AsyncGenerator<string> {
     }
     if (from < chunk.length) rest.push(chunk.subarray(from));
     restBytes += chunk.length - from;
-    if (restBytes > MAX_LINE_BYTES) throw new LineTooLong('a line is longer than any event');
+    if (restBytes > MAX_LINE_BYTES) throw new TooMuch('a line is longer than any event');
   }
   if (rest.length > 0) yield Buffer.concat(rest).toString('utf8');
 }
 
 /** What zlib says of bytes that are no gzip, or not all of it. */
 function isDamage(error: unknown): error is Error {
-  if (error instanceof LineTooLong) return true;
+  if (error instanceof TooMuch) return true;
   return error instanceof Error && 'code' in error && String(error.code).startsWith('Z_');
 }

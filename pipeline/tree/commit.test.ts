@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import type { LastSigned } from '../../control/checkpoints.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import { createLogger } from '../../infra/log.ts';
 import { commit } from './commit.ts';
 import type { Growth, Harvest } from './growing-tree.ts';
-import { type LastSigned, recordOf } from './record.ts';
+import { recordOf } from './record.ts';
 import type { Signer } from './signer.ts';
 import type { SignedCheckpoint } from './store.ts';
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { LastSigned } from '../../control/checkpoints.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Logger } from '../../infra/log.ts';
 import type { Growth, Harvest } from './growing-tree.ts';
-import type { LastSigned } from './record.ts';
 import type { Signer } from './signer.ts';
 import type { SignedCheckpoint, TreeStore, WorkspaceTile } from './store.ts';
 

@@ -1,9 +1,9 @@
+import { type CheckpointRecord, type LastSigned, readLastSigned } from '../../control/checkpoints.ts';
 import { hexEncode } from '../../core/bytes.ts';
 import { openNote, parseCheckpoint } from '../../core/checkpoint.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
 import { asSigned } from './commit.ts';
 import { TreeMismatch } from './load.ts';
-import { type CheckpointRecord, type LastSigned, readLastSigned } from './record.ts';
 import type { SignedCheckpoint, TreeStore } from './store.ts';
 
 export interface KnownCheckpointsOptions {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { CheckpointRecord } from '../../control/checkpoints.ts';
 import type { QueuedEvent } from '../../core/message.ts';
 import { tilesOfLeaves } from '../../core/tile.ts';
 import { leafHash, treeRoot } from '../../core/tree.ts';
@@ -6,7 +7,6 @@ import { nativeHasher } from '../../infra/hash.ts';
 import { memoryStore } from '../chain/testing/memory-store.ts';
 import { chainOf, readSample, SAMPLE_EPOCH, sampleEvent } from '../chain/testing/sample.ts';
 import { loadTree, replay } from './load.ts';
-import type { CheckpointRecord } from './record.ts';
 import { memoryTreeStore, tilesIn } from './testing/memory-store.ts';
 
 const A = 'ws_00000000000000a1';

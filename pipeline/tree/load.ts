@@ -1,10 +1,11 @@
+import type { CheckpointRecord } from '../../control/checkpoints.ts';
 import { eventHash } from '../../core/chain.ts';
 import type { Hasher } from '../../core/hash.ts';
 import { edgeTiles, TILE_WIDTH, tileKey } from '../../core/tile.ts';
 import { leafHash } from '../../core/tree.ts';
 import { createTreeBuilder, isTree, type Tile, type TreeBuilder } from '../../core/tree-builder.ts';
 import { EMPTY_TREE_HEAD, type GrowingTree, growTree, type TreeHead } from './growing-tree.ts';
-import { type CheckpointRecord, headOf } from './record.ts';
+import { headOf } from './record.ts';
 import type { StoredEvent, TreeStore } from './store.ts';
 
 /** What is stored is not what was signed: nothing more of this workspace may be, until a person has looked. */

@@ -1,30 +1,5 @@
-import { z } from 'zod';
-import { recordReader } from '../../control/record.ts';
-import type { Bucket } from '../../infra/nats/kv.ts';
+import type { CheckpointRecord } from '../../control/checkpoints.ts';
 import type { Growth, TreeHead } from './growing-tree.ts';
-
-const schema = z.looseObject({
-  size: z.int().min(1),
-  /** Hex. */
-  root: z.string().regex(/^[0-9a-f]{64}$/),
-  /** C2SP signed-note. */
-  note: z.string(),
-  signed_at: z.string(),
-  /** Of the newest leaf, which has the number `size`. */
-  last_created_at: z.string(),
-  last_event_hash: z.string().regex(/^[0-9a-f]{64}$/),
-});
-
-/** The newest checkpoint that was signed of a workspace, in the bucket `checkpoints`; its key is the workspace. */
-export type CheckpointRecord = z.infer<typeof schema>;
-
-export const readCheckpointRecord = recordReader('checkpoint', schema);
-
-/** A record, and what another change of it must name. */
-export interface LastSigned {
-  record: CheckpointRecord;
-  revision: number;
-}
 
 export function headOf(record: CheckpointRecord): TreeHead {
   return { seq: record.size, createdAt: record.last_created_at, eventHash: record.last_event_hash };
@@ -39,18 +14,4 @@ export function recordOf({ size, root, head }: Growth, note: string, signedAt: s
     last_created_at: head.createdAt,
     last_event_hash: head.eventHash,
   };
-}
-
-/** The newest records of the workspaces that are wanted. */
-export async function readLastSigned(
-  bucket: Bucket,
-  isWanted: (workspaceId: string) => boolean,
-): Promise<Map<string, LastSigned>> {
-  const found = new Map<string, LastSigned>();
-  const stop = await bucket.watch((workspaceId, entry) => {
-    if (entry === undefined || !isWanted(workspaceId)) return;
-    found.set(workspaceId, { record: readCheckpointRecord(entry.value), revision: entry.revision });
-  });
-  await stop();
-  return found;
 }

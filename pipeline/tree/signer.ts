@@ -1,3 +1,4 @@
+import { type CheckpointRecord, getLastSigned, type LastSigned } from '../../control/checkpoints.ts';
 import { logNameOf, signingKeysOf } from '../../control/signing-keys.ts';
 import { isConflict } from '../../control/workspaces.ts';
 import { checkpointText, signNote } from '../../core/checkpoint.ts';
@@ -5,7 +6,7 @@ import { ImmutableError } from '../../core/errors.ts';
 import type { Hasher } from '../../core/hash.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
 import type { Growth } from './growing-tree.ts';
-import { type CheckpointRecord, type LastSigned, readCheckpointRecord, recordOf } from './record.ts';
+import { recordOf } from './record.ts';
 
 export interface SignerOptions {
   bucket: Bucket;
@@ -61,11 +62,8 @@ export function createSigner({ bucket, logOrigin, seeds, hasher, now }: SignerOp
     wanted: CheckpointRecord,
     cause: unknown,
   ): Promise<LastSigned> {
-    const entry = await bucket.get(workspaceId);
-    const record = entry === undefined ? undefined : readCheckpointRecord(entry.value);
-    if (entry !== undefined && record?.size === wanted.size && record.root === wanted.root) {
-      return { record, revision: entry.revision };
-    }
+    const stored = await getLastSigned(bucket, workspaceId);
+    if (stored?.record.size === wanted.size && stored.record.root === wanted.root) return stored;
     throw new ImmutableError('fenced', `Another process signs the checkpoints of ${workspaceId}.`, { cause });
   }
 }

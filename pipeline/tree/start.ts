@@ -2,8 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
 import { partitionOf } from '../../control/partition.ts';
 import { timestamp } from '../../control/record.ts';
-import { logNameOf, openSigningSeeds, publishedKeys, type SigningKeys } from '../../control/signing-keys.ts';
-import { parseVerifierKey, verifyNote } from '../../core/checkpoint.ts';
+import { isSignedBy, logNameOf, openSigningSeeds, type SigningKeys } from '../../control/signing-keys.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
 import type { Logger } from '../../infra/log.ts';
 import type { Registry } from '../../infra/metrics.ts';
@@ -122,7 +121,8 @@ function partitionContext(
       hasher: nativeHasher,
       now: () => timestamp(nowMs()),
     }),
-    isOurs: (workspaceId, note) => isSignedByUs(options, workspaceId, note),
+    isOurs: (workspaceId, note) =>
+      isSignedBy(options.signingKeys(), logNameOf(logOrigin, workspaceId), note, nativeHasher),
     crc32,
     hasher: nativeHasher,
     log: options.log,
@@ -149,23 +149,6 @@ function rememberedSeeds({ signingKeys, sealer }: TreeStageOptions, nowMs: () =>
 }
 
 const REOPEN_MS = 60_000;
-
-function isSignedByUs(
-  { signingKeys, logOrigin }: TreeStageOptions,
-  workspaceId: string,
-  note: string,
-): boolean {
-  const name = logNameOf(logOrigin, workspaceId);
-  const keys = publishedKeys(signingKeys(), name).map(({ verifier_key = '' }) =>
-    parseVerifierKey(verifier_key),
-  );
-  const verdict = verifyNote(
-    note,
-    keys.filter((key) => key !== null),
-    nativeHasher,
-  );
-  return verdict.ok && verdict.text.startsWith(`${name}\n`);
-}
 
 async function alarmedWorkspaces(
   { buckets, partitions }: TreeStageOptions,

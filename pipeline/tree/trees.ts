@@ -1,7 +1,7 @@
+import type { CheckpointRecord } from '../../control/checkpoints.ts';
 import type { Hasher } from '../../core/hash.ts';
 import type { ChainLink, GrowingTree, Harvest } from './growing-tree.ts';
 import { loadTree, requireFollowing, TreeMismatch } from './load.ts';
-import type { CheckpointRecord } from './record.ts';
 import type { TreeStore } from './store.ts';
 
 /** The trees of one partition's workspaces, in memory while they grow. */

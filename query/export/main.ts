@@ -5,6 +5,7 @@ import type { Logger } from '../../infra/log.ts';
 import type { Registry } from '../../infra/metrics.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
 import type { ObjectStore } from '../../infra/object-store/types.ts';
+import { createCoverage } from '../proofs/coverage.ts';
 import { PART_EXTENTS } from './format.ts';
 import { openExportJobs } from './jobs.ts';
 import { createExportMetrics } from './metrics.ts';
@@ -21,6 +22,8 @@ export interface ExportsOptions {
   linkKey: Uint8Array;
   publicUrl: string;
   retainedFrom?: ExportRoutesDeps['retainedFrom'];
+  /** Manifests carry only checkpoints that as many witnesses have cosigned as the policy asks for. */
+  witnessedOnly?: boolean;
   instance?: string | undefined;
   log: Logger;
   metrics: Registry;
@@ -32,12 +35,14 @@ export async function startExports(
 ): Promise<{ routes: Route[]; stop(): Promise<void> }> {
   const { bucket, store, clickhouse, keyRing, linkKey, publicUrl, retainedFrom, instance, log, metrics } =
     options;
+  const { witnessedOnly = false } = options;
   const jobs = await openExportJobs(bucket, { log });
   const runner = startRunner({
     jobs,
     store,
     source: createExportSource(clickhouse),
     extents: PART_EXTENTS,
+    coverageOf: createCoverage(clickhouse, { witnessedOnly }),
     metrics: createExportMetrics(metrics),
     instance,
     log,

@@ -3,6 +3,7 @@ import { ImmutableError } from '../../core/errors.ts';
 import type { Micros } from '../../core/time.ts';
 import type { Logger } from '../../infra/log.ts';
 import type { ObjectStore } from '../../infra/object-store/types.ts';
+import type { CoverageOf } from '../proofs/coverage.ts';
 import { beginningOf, CSV_COLUMNS, EVIDENCE_COLUMNS, type Extent, type Format } from './format.ts';
 import type { HeldJob } from './held.ts';
 import { inOrder } from './in-order.ts';
@@ -17,6 +18,7 @@ export interface MakerDeps {
   source: ExportSource;
   store: ObjectStore;
   extents: Readonly<Record<Format, Extent>>;
+  coverageOf: CoverageOf;
   metrics: ExportMetrics;
   log: Logger;
 }
@@ -176,7 +178,10 @@ async function finish(job: HeldJob, deps: MakerDeps, running: RunningHash): Prom
   const { parts } = job.record;
   await store.remove([...Array.from({ length: parts }, (_, index) => keys.part(index)), keys.footer]);
   const file = { bytes: await sizeOf(store, keys.file), sha256: await hashOf(store, keys.file, running) };
-  await store.put(keys.manifest, Buffer.from(manifestText(job.record, file, columnsOf(job.record.format))));
+  const { workspace_id, last } = job.record;
+  const coverage = last === null ? null : await deps.coverageOf(workspace_id, last.seq, job.signal);
+  const manifest = manifestText(job.record, file, columnsOf(job.record.format), coverage);
+  await store.put(keys.manifest, Buffer.from(manifest));
   await job.save({ status: 'completed', file_size: file.bytes, sha256: file.sha256, runner: null });
 }
 

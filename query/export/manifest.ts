@@ -1,3 +1,4 @@
+import type { Coverage } from '../proofs/coverage.ts';
 import { isFiltered } from './plan.ts';
 import { type ExportRecord, fileName, filterOf } from './record.ts';
 
@@ -7,12 +8,13 @@ export const MANIFEST_VERSION = 'immutable/export/v1';
 /**
  * The text that says what a file is, so that it can be checked without us: equal for equal exports.
  * `sha256` is of the whole file. `complete` is said only where nothing was filtered but the time: then every
- * `seq` from the first to the last is in the file, which was checked when it was made.
+ * `seq` from the first to the last is in the file, which was checked when it was made. `coverage` is of the last row.
  */
 export function manifestText(
   record: ExportRecord,
   file: { bytes: number; sha256: string },
   columns: readonly string[],
+  coverage: Coverage | null,
 ): string {
   const manifest = {
     version: MANIFEST_VERSION,
@@ -29,7 +31,8 @@ export function manifestText(
     sha256: file.sha256,
     first: record.first,
     last: record.last,
-    checkpoint: null,
+    checkpoint: coverage?.checkpoint ?? null,
+    inclusion: coverage?.inclusion ?? null,
   };
   return `${JSON.stringify(manifest, null, 2)}\n`;
 }

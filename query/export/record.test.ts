@@ -91,7 +91,7 @@ test('an id is nothing but what we make', () => {
 
 test('a manifest claims completeness only where nothing but the time was filtered', () => {
   const complete = (filters: ExportRecord['filters']) =>
-    JSON.parse(manifestText({ ...RECORD, filters }, { bytes: 1, sha256: 'x' }, [])).complete;
+    JSON.parse(manifestText({ ...RECORD, filters }, { bytes: 1, sha256: 'x' }, [], null)).complete;
   expect(complete({})).toBe(true);
   expect(complete({ from: RECORD.created_at, to: RECORD.expires_at })).toBe(true);
   expect(complete({ action: '*' })).toBe(false);

@@ -153,12 +153,16 @@ function eventSchema(): Schema {
 
 function verificationSchema(): Schema {
   const found = object({
-    event_id: STRING,
+    event_id: STRING_OR_NULL,
     seq: SEQ,
     type: { enum: [...BREAK_TYPES] },
     column: {
       ...STRING_OR_NULL,
       description: 'For `column_mismatch`: the column that does not fit its text.',
+    },
+    part: {
+      ...STRING_OR_NULL,
+      description: 'For `tree_mismatch`: the leaf, tile or checkpoint that does not fit.',
     },
     expected_hash: STRING_OR_NULL,
     actual_hash: STRING_OR_NULL,
@@ -171,6 +175,8 @@ function verificationSchema(): Schema {
     complete: { type: 'boolean', description: 'False if `limit` or the time allowed ended it before `to`.' },
     from_seq: orNull(SEQ),
     to_seq: orNull(SEQ),
+    signed_size: { ...orNull(SEQ), description: 'How many events the newest signed checkpoint has.' },
+    checkpoints_checked: COUNT,
   });
 }
 
@@ -230,7 +236,12 @@ function manifestSchema(): Schema {
     sha256: { ...HASH, description: 'Of the whole file.' },
     first: end,
     last: end,
-    checkpoint: { type: 'null' },
+    checkpoint: {
+      ...STRING_OR_NULL,
+      description:
+        'C2SP signed-note: the first checkpoint that has the last row; null if none was signed yet.',
+    },
+    inclusion: { ...orNull(ref('Inclusion')), description: 'Of the last row, in that checkpoint.' },
   });
 }
 

@@ -13,6 +13,16 @@ export function newestCheckpoint(workspaceId: string, witnessedOnly: boolean): S
   };
 }
 
+/** The smallest checkpoint that has an event. */
+export function coveringCheckpoint(workspaceId: string, seq: number, witnessedOnly: boolean): SqlQuery {
+  return {
+    sql: `SELECT size, note FROM ${TABLES.checkpoints}
+      WHERE workspace_id = {workspace_id:String} AND size >= {seq:UInt64} ${witnessedOnly ? 'AND is_witnessed' : ''}
+      ORDER BY size, cosignatures DESC LIMIT 1`,
+    params: { workspace_id: workspaceId, seq },
+  };
+}
+
 /** The widest that is stored of each; of equally wide ones the last, which may be a repaired one. */
 export function tilesQuery(
   workspaceId: string,

@@ -292,6 +292,7 @@ describe('a file', () => {
         previous_event_hash: events.at(-1)!.previousEventHash,
       },
       checkpoint: null,
+      inclusion: null,
     });
   });
 

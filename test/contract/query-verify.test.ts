@@ -382,6 +382,7 @@ describe('tampering', () => {
         seq: 3,
         type: 'hash_mismatch',
         column: null,
+        part: null,
         expected_hash: events[2]!.eventHash,
         actual_hash: forged,
       },
@@ -390,6 +391,7 @@ describe('tampering', () => {
         seq: 4,
         type: 'chain_break',
         column: null,
+        part: null,
         expected_hash: forged,
         actual_hash: events[3]!.previousEventHash,
       },
@@ -398,6 +400,7 @@ describe('tampering', () => {
         seq: 5,
         type: 'private_mismatch',
         column: null,
+        part: null,
         expected_hash: JSON.parse(events[4]!.body).private,
         actual_hash: expect.stringMatching(/^[0-9a-f]{64}$/),
       },
@@ -525,6 +528,8 @@ describe('what is no break', () => {
       complete: true,
       from_seq: null,
       to_seq: null,
+      signed_size: null,
+      checkpoints_checked: 0,
     });
   });
 });

@@ -6,7 +6,7 @@ import { cosign, encodeCosignerKey, parseCosignerKey, verifyCosignatures } from 
 
 /**
  * Cosignatures as node:crypto makes them, straight from c2sp.org/tlog-cosignature: nothing of core/ takes part.
- * `npx vitest run --project unit -u test/property/cosignature` writes the vectors anew.
+ * `npx vitest run --project unit test/property/cosignature -u` writes the vectors anew.
  */
 function nodeKey(seed: Uint8Array): { secret: KeyObject; publicKey: Buffer } {
   const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seed]);

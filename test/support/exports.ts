@@ -110,6 +110,7 @@ export async function startExportProcess(
     store: options.store ?? world.store,
     source,
     extents: options.extents ?? SMALL_PARTS,
+    coverageOf: async () => null,
     metrics: createExportMetrics(createMetrics('test')),
     instance: options.instance,
     timing: { ...QUICK, ...options.timing },

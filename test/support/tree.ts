@@ -1,48 +1,61 @@
-import { logNameOf } from '../../control/signing-keys.ts';
-import { checkpointText, signNote } from '../../core/checkpoint.ts';
-import { tilesOfLeaves } from '../../core/tile.ts';
-import { leafHash, treeRoot } from '../../core/tree.ts';
+import { randomBytes } from 'node:crypto';
+import { checkpointText, type SigningKey, signNote } from '../../core/checkpoint.ts';
+import { leafHash } from '../../core/tree.ts';
+import { createTreeBuilder } from '../../core/tree-builder.ts';
 import type { ClickHouseClient } from '../../infra/clickhouse/client.ts';
 import { nativeHasher } from '../../infra/hash.ts';
 import { clickHouseTreeStore } from '../../pipeline/tree/clickhouse-store.ts';
 import type { SeededEvent } from './seed.ts';
 
-/** Trees straight into ClickHouse, for tests of what reads them: computed in another way than the tree stage does. */
+export const LOG_ORIGIN = 'log.test';
 
-export const LOG_ORIGIN = 'log.example';
-
-export function leavesOf(events: readonly SeededEvent[]): Uint8Array[] {
-  return events.map(({ eventHash }) => leafHash(Buffer.from(eventHash, 'hex'), nativeHasher));
+/** The log of one workspace in a test, with a key of its own. */
+export interface TestLog {
+  workspaceId: string;
+  name: string;
+  key: SigningKey;
 }
 
-/** Stores the tiles of these events, and a checkpoint of each size, signed by `seed`. */
-export async function insertTree(
-  clickhouse: ClickHouseClient,
-  workspaceId: string,
+export function testLog(workspaceId: string, seed: Uint8Array = randomBytes(32)): TestLog {
+  const name = `${LOG_ORIGIN}/${workspaceId}`;
+  return { workspaceId, name, key: { name, seed: new Uint8Array(seed) } };
+}
+
+/** The note of the first `size` events. */
+export function checkpointNote(log: TestLog, events: readonly SeededEvent[], size: number): string {
+  const builder = createTreeBuilder(0, new Map(), nativeHasher);
+  for (const { eventHash } of events.slice(0, size)) builder.append(leafOf(eventHash));
+  return signNote(checkpointText(log.name, size, builder.root()), log.key, nativeHasher);
+}
+
+/** Stores the tree of events as the tree stage does, signed at each of `sizes`, which rise. */
+export async function storeTree(
+  client: ClickHouseClient,
+  log: TestLog,
   events: readonly SeededEvent[],
-  seed: Uint8Array,
   sizes: readonly number[] = [events.length],
 ): Promise<void> {
-  const store = clickHouseTreeStore(clickhouse);
-  const leaves = leavesOf(events);
-  const tiles = [...tilesOfLeaves(leaves, nativeHasher)].map(([key, hashes]) => {
-    const [level = 0, index = 0] = key.split('/').map(Number);
-    return { workspaceId, level, index, width: hashes.length / 32, hashes };
-  });
-  await store.writeTiles(tiles);
-  const name = logNameOf(LOG_ORIGIN, workspaceId);
-  await store.writeCheckpoints(
-    sizes.map((size) => {
-      const root = treeRoot(leaves.slice(0, size), nativeHasher);
-      return {
-        workspaceId,
+  const store = clickHouseTreeStore(client);
+  const builder = createTreeBuilder(0, new Map(), nativeHasher);
+  for (const size of sizes) {
+    for (const { eventHash } of events.slice(builder.size, size)) builder.append(leafOf(eventHash));
+    const tiles = [...builder.takeFullTiles(), ...builder.partialTiles()];
+    await store.writeTiles(tiles.map((tile) => ({ ...tile, workspaceId: log.workspaceId })));
+    const root = builder.root();
+    await store.writeCheckpoints([
+      {
+        workspaceId: log.workspaceId,
         size,
         root: Buffer.from(root).toString('hex'),
-        note: signNote(checkpointText(name, size, root), { name, seed }, nativeHasher),
+        note: signNote(checkpointText(log.name, size, root), log.key, nativeHasher),
         cosignatures: 0,
         isWitnessed: false,
-        signedAt: '2026-03-15T12:00:00.000000Z',
-      };
-    }),
-  );
+        signedAt: events[size - 1]?.createdAt ?? '',
+      },
+    ]);
+  }
+}
+
+function leafOf(eventHash: string): Uint8Array {
+  return leafHash(Buffer.from(eventHash, 'hex'), nativeHasher);
 }

@@ -1,3 +1,4 @@
+import { type CheckpointRecord, readCheckpointRecord } from '../../../control/checkpoints.ts';
 import { partitionOf } from '../../../control/partition.ts';
 import {
   ensureSigningKeys,
@@ -22,7 +23,6 @@ import type { ChainRow } from '../../chain/row.ts';
 import { type MemoryStore, memoryStore } from '../../chain/testing/memory-store.ts';
 import { chainOf, readSample, sampleEvent } from '../../chain/testing/sample.ts';
 import { openTestStage, type TestStage } from '../../chain/testing/stage.ts';
-import { type CheckpointRecord, readCheckpointRecord } from '../record.ts';
 import { startTree, type TreeStage, type TreeStageOptions } from '../start.ts';
 import type { SignedCheckpoint } from '../store.ts';
 import { type MemoryTreeStore, memoryTreeStore, tilesIn } from './memory-store.ts';

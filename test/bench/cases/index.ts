@@ -5,7 +5,19 @@ import { endToEnd } from './end-to-end.ts';
 import { exportCase } from './export.ts';
 import { lag } from './lag.ts';
 import { query } from './query.ts';
+import { verifier } from './verifier.ts';
 import { verify } from './verify.ts';
+import { witness } from './witness.ts';
 
 /** In the order they run when none is named. */
-export const CASES: readonly BenchCase[] = [edgeSingle, edgeBatch, endToEnd, lag, verify, query, exportCase];
+export const CASES: readonly BenchCase[] = [
+  edgeSingle,
+  edgeBatch,
+  endToEnd,
+  lag,
+  verify,
+  verifier,
+  query,
+  exportCase,
+  witness,
+];
