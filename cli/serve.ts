@@ -4,6 +4,7 @@ import type { Install } from '../control/install.ts';
 import { type KeyRing, watchKeys } from '../control/keys.ts';
 import { retainedFrom } from '../control/retention.ts';
 import { isSignedBy, logNameOf, watchSigningKeys } from '../control/signing-keys.ts';
+import { readWitnessPolicy } from '../control/witness-policy.ts';
 import { type WorkspaceDirectory, watchWorkspaces } from '../control/workspaces.ts';
 import { ImmutableError } from '../core/errors.ts';
 import type { Micros } from '../core/time.ts';
@@ -106,6 +107,7 @@ async function exportRoutesOf(
     linkKey: derivedKey(config.secretKey, name, 'immutable export link'),
     publicUrl: config.publicUrl ?? baseUrl(config, config.port),
     retainedFrom: shownFrom,
+    witnessedOnly: readWitnessPolicy(config.witnessPolicy) !== undefined,
     instance: config.instanceId,
     log,
     metrics,
@@ -154,6 +156,7 @@ async function queryRoutesOf(
       signingKeys: signingKeys.current,
       logOrigin: install.log_origin,
       isLogPublic: (workspaceId) => workspaces.get(workspaceId)?.public_log ?? false,
+      witnessedOnly: readWitnessPolicy(config.witnessPolicy) !== undefined,
       retainedFrom: shownFrom,
       clientAddress: (request) => clientAddress(request.remoteAddress, request.header('x-forwarded-for')),
     }),

@@ -1,4 +1,5 @@
 import { ensureSigningKeys, openSigningSeeds, watchSigningKeys } from '../control/signing-keys.ts';
+import { readWitnessPolicy } from '../control/witness-policy.ts';
 import { openBucket } from '../infra/nats/kv.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
 import { clickHouseStore } from '../pipeline/chain/clickhouse-store.ts';
@@ -33,6 +34,7 @@ export async function startTreeRole(context: ProcessContext): Promise<RunningRol
     sealer,
     logOrigin: install.log_origin,
     partitions: install.partitions,
+    witnessPolicy: readWitnessPolicy(config.witnessPolicy),
     log,
     metrics,
     instance: config.instanceId,

@@ -57,6 +57,8 @@ const settings = z.object({
   IMMUTABLE_GEOIP_CITY_V4: z.string().min(1).optional(),
   IMMUTABLE_GEOIP_CITY_V6: z.string().min(1).optional(),
   IMMUTABLE_TRUSTED_PROXIES: cidrList.default([]),
+  /** A file of C2SP tlog-policy: who cosigns checkpoints, and how many of them must. */
+  IMMUTABLE_WITNESS_POLICY: z.string().min(1).optional(),
   IMMUTABLE_TLS_CERT: z.string().min(1).optional(),
   IMMUTABLE_TLS_KEY: z.string().min(1).optional(),
   IMMUTABLE_SECRET_KEY: z

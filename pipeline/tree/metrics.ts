@@ -12,6 +12,28 @@ export interface TreeMetrics {
   state(state: PartitionState): void;
 }
 
+/** Counts what witnesses have cosigned, and how often that was enough. */
+export function createWitnessMetrics(
+  registry: Registry,
+): (cosignatures: number, isWitnessed: boolean) => void {
+  const registers = [registry];
+  const cosignatures = new Counter({
+    name: 'immutable_tree_cosignatures_total',
+    help: 'Cosignatures that witnesses gave',
+    registers,
+  });
+  const rounds = new Counter({
+    name: 'immutable_tree_witness_rounds_total',
+    help: 'Times that all witnesses were asked for a checkpoint, by whether enough have cosigned it',
+    labelNames: ['outcome'],
+    registers,
+  });
+  return (count, isWitnessed) => {
+    cosignatures.inc(count);
+    rounds.inc({ outcome: isWitnessed ? 'witnessed' : 'too_few' });
+  };
+}
+
 export function createTreeMetrics(registry: Registry): (partition: number) => TreeMetrics {
   const labelNames = ['partition'] as const;
   const registers = [registry];

@@ -10,7 +10,7 @@ import { streamState } from '../../infra/nats/stream-info.ts';
 import type { Position } from '../chain/position.ts';
 import type { StoredEnd } from '../chain/store.ts';
 import { openReader, type StreamMessage } from '../reader.ts';
-import { commit } from './commit.ts';
+import { asSigned, commit } from './commit.ts';
 import { readSignedFloor, writeSignedFloor } from './floor.ts';
 import type { ChainLink, Harvest } from './growing-tree.ts';
 import { type KnownCheckpoints, openKnownCheckpoints } from './known-checkpoints.ts';
@@ -44,6 +44,8 @@ export interface TreePartitionContext {
   /** A workspace is given up, since what is stored is not what was signed. */
   onMismatch(mismatch: TreeMismatch): Promise<void>;
   onSigned(signed: readonly SignedCheckpoint[]): void;
+  /** The newest checkpoints there were at the start. */
+  onKnown(signed: readonly SignedCheckpoint[]): void;
 }
 
 export interface TreeTiming {
@@ -136,6 +138,7 @@ async function startWork(context: TreePartitionContext, signal: AbortSignal): Pr
     isOurs: context.isOurs,
     keptRevision: (await readSignedFloor(buckets.floors, partition))?.kept_revision ?? 0,
   });
+  context.onKnown([...known.lastSigned].map(([workspaceId, last]) => asSigned(workspaceId, last)));
   let grown = () => {};
   let newest: Newest | undefined;
 

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { partitionOf } from '../../control/partition.ts';
 import { timestamp } from '../../control/record.ts';
 import { isSignedBy, logNameOf, openSigningSeeds, type SigningKeys } from '../../control/signing-keys.ts';
+import type { Policy } from '../../core/policy.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
 import type { Logger } from '../../infra/log.ts';
 import type { Registry } from '../../infra/metrics.ts';
@@ -13,10 +14,11 @@ import { ALARM_KEYS, clearAlarm, raiseAlarm } from '../alarms.ts';
 import type { ChainStore } from '../chain/store.ts';
 import { HOLDER_TIMING, type HolderTiming, holdPartition, type PartitionState } from '../holder.ts';
 import type { TreeMismatch } from './load.ts';
-import { createTreeMetrics, type TreeMetrics } from './metrics.ts';
+import { createTreeMetrics, createWitnessMetrics, type TreeMetrics } from './metrics.ts';
 import { runTreePartition, TREE_TIMING, type TreePartitionContext, type TreeTiming } from './partition.ts';
 import { createSigner } from './signer.ts';
-import type { SignedCheckpoint, TreeStore } from './store.ts';
+import type { TreeStore } from './store.ts';
+import { startWitnesses, type Witnesses, type WitnessTiming } from './witnesses.ts';
 
 export interface TreeStageOptions {
   nc: NatsConnection;
@@ -33,8 +35,9 @@ export interface TreeStageOptions {
   /** Same in every life of a supervised process. */
   instance?: string | undefined;
   timing?: Partial<TreeTiming & HolderTiming>;
-  /** What was signed and stored just now. */
-  onSigned?: (signed: readonly SignedCheckpoint[]) => void;
+  /** Whom checkpoints are shown to, and who must have cosigned them. */
+  witnessPolicy?: Policy | undefined;
+  witnessTiming?: Partial<WitnessTiming>;
   nowMs?: () => number;
 }
 
@@ -55,22 +58,28 @@ export function startTree(options: TreeStageOptions): TreeStage {
   setMaxListeners(0, stopping.signal);
   const states = new Map<number, PartitionState>();
   const metricsOf = createTreeMetrics(options.metrics);
+  const witnesses = witnessesOf(options);
   const work = Array.from({ length: options.partitions }, (_, partition) =>
-    workOnPartition(options, partition, metricsOf(partition), states, stopping.signal),
+    workOnPartition({ ...options, witnesses }, partition, metricsOf(partition), states, stopping.signal),
   );
   return {
     ready: () => ![...states.values()].includes('starting'),
     states: () => states,
     stop: async () => {
       stopping.abort();
+      witnesses?.stop();
       const timeout = new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref());
       await Promise.race([Promise.allSettled(work), timeout]);
     },
   };
 }
 
+interface TreeStageWork extends TreeStageOptions {
+  witnesses: Witnesses | undefined;
+}
+
 function workOnPartition(
-  options: TreeStageOptions,
+  options: TreeStageWork,
   partition: number,
   metrics: TreeMetrics,
   states: Map<number, PartitionState>,
@@ -101,7 +110,7 @@ function workOnPartition(
 }
 
 function partitionContext(
-  options: TreeStageOptions,
+  options: TreeStageWork,
   partition: number,
   metrics: TreeMetrics,
   onState: (state: PartitionState) => void,
@@ -132,8 +141,31 @@ function partitionContext(
     alarmedWorkspaces: () => alarmedWorkspaces(options, partition),
     onMended: (workspaceId) => clearAlarm(buckets.alarms, ALARM_KEYS.treeMismatch(workspaceId)),
     onMismatch: (mismatch) => tellOfMismatch(options, mismatch, metrics),
-    onSigned: options.onSigned ?? (() => {}),
+    onSigned: (signed) => options.witnesses?.offer(signed),
+    onKnown: (signed) => options.witnesses?.offerUnlessWitnessed(signed),
   };
+}
+
+function witnessesOf(options: TreeStageOptions): Witnesses | undefined {
+  const { witnessPolicy: policy, store, buckets, log } = options;
+  if (policy === undefined) return undefined;
+  const counted = createWitnessMetrics(options.metrics);
+  return startWitnesses({
+    policy,
+    store,
+    log,
+    ...(options.witnessTiming === undefined ? {} : { timing: options.witnessTiming }),
+    onCosigned: (_, cosignatures, isWitnessed) => counted(cosignatures, isWitnessed),
+    onFork: async ({ workspaceId, size }, witness, { detail }) => {
+      log.error({ alarm: true, workspaceId, size, witness, detail }, 'a witness knows another log than ours');
+      await raiseAlarm(buckets.alarms, ALARM_KEYS.witnessFork(workspaceId), {
+        message: `The witness ${witness} does not find the checkpoint of ${size} events of ${workspaceId} consistent with what it has seen: ${detail}.`,
+        next_step:
+          'Find out which of the two logs is the true one: was this installation restored from a backup, or its signing key used elsewhere?',
+        details: { workspace_id: workspaceId, size, witness },
+      });
+    },
+  });
 }
 
 /** Opened again only when the keys have changed, or one of them may have ceased to sign. */
