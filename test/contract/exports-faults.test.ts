@@ -50,7 +50,11 @@ describe('another process', () => {
     const { id } = await ask(WORKSPACE, 'ndjson');
     const life = mortal(world, { at: 6, side: 'after' });
     // Signs of life would be among what it dies of, and on a busy machine all of it.
-    const former = await startExportProcess(world, { ...life, instance: 'one', timing: { beatMs: 1_000_000 } });
+    const former = await startExportProcess(world, {
+      ...life,
+      instance: 'one',
+      timing: { beatMs: 1_000_000 },
+    });
     await life.death;
     const begun = (await observer.find(id))!.record;
     expect(begun).toMatchObject({ status: 'processing', runner: { instance: 'one' } });
