@@ -55,7 +55,7 @@ export interface Extent {
 
 /**
  * The most that one part holds. Three parts are in memory: one that is stored, two that are read. These make
- * about 20 MiB of each (a row of CSV is as long as its texts, one of NDJSON twice as long, Parquet a third).
+ * 30 to 40 MiB of each (a row of CSV is as long as its texts, one of NDJSON twice as long, Parquet a third).
  */
 export const PART_EXTENTS: Readonly<Record<Format, Extent>> = {
   csv: { rows: 100_000, textBytes: 48 * 1024 ** 2 },
