@@ -7,6 +7,7 @@ export const TABLES = {
   boundaries: `${DATABASE}.boundaries`,
   erasures: `${DATABASE}.erasures`,
   restoredEvents: `${DATABASE}.restored_events`,
+  retentionWindows: `${DATABASE}.retention_windows`,
   schemaMigrations: `${DATABASE}.schema_migrations`,
 } as const;
 
@@ -16,6 +17,8 @@ export const VIEWS = {
   /** What the two above are made of; with the rights of whoever reads them. */
   visibleEvents: `${DATABASE}.visible_events`,
   visibleChain: `${DATABASE}.visible_chain`,
+  /** From when on a workspace's events are shown. */
+  retainedFrom: `${DATABASE}.retained_from`,
 } as const;
 
 /** Whose rights the views have: a user that nobody logs in as. */
