@@ -1,3 +1,4 @@
+import { generationsFolder, readGeneration } from '../infra/chdb/generations.ts';
 import { chdbSpec } from '../infra/chdb/spec.ts';
 import { workspaceAnalystName, workspaceAnalystPassword } from '../infra/chdb/workspace-analyst.ts';
 import type { ServerKind } from '../infra/clickhouse/migrate.ts';
@@ -74,11 +75,15 @@ export async function startEmbeddedClickHouse(
     adminUrl: url('admin'),
     writerEnv: { IMMUTABLE_CLICKHOUSE_URL: url('writer') },
     readerEnv: { IMMUTABLE_CLICKHOUSE_URL: url('reader') },
-    shown: (workspaceId) => ({
-      url: `http://127.0.0.1:${port}`,
-      user: workspaceAnalystName(workspaceId),
-      password: workspaceAnalystPassword(workspaceId, password('analyst')),
-    }),
+    shown: (workspaceId) => {
+      const { generation, revoked } = readGeneration(generationsFolder(passwordsFile), workspaceId);
+      const current = workspaceAnalystPassword(workspaceId, password('analyst'), generation);
+      return {
+        url: `http://127.0.0.1:${port}`,
+        user: workspaceAnalystName(workspaceId),
+        password: revoked ? '' : current,
+      };
+    },
   };
 }
 
