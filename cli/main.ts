@@ -253,9 +253,8 @@ function addSigningKeyCommands(root: Command): void {
 }
 
 function addAnalystCommands(root: Command): void {
-  root
-    .command('analyst')
-    .description('users who read events in SQL (docs/sql.md)')
+  const analyst = root.command('analyst').description('users who read events in SQL (docs/sql.md)');
+  analyst
     .command('create')
     .description(
       'show the user that reads one workspace, or the statements that make one on a ClickHouse server',
@@ -265,6 +264,22 @@ function addAnalystCommands(root: Command): void {
     .action(async (options: { workspace: string; json?: true }) => {
       const { createAnalystCommand } = await import('./analyst.ts');
       await createAnalystCommand(await config(), terminal, { ...options, json: options.json ?? false });
+    });
+  analyst
+    .command('rotate <workspace>')
+    .description('end its password at once, and show another')
+    .option('--json', 'print it as JSON')
+    .action(async (workspace: string, { json = false }: { json?: boolean }) => {
+      const { rotateAnalystCommand } = await import('./analyst.ts');
+      await rotateAnalystCommand(await config(), terminal, { workspace, json });
+    });
+  analyst
+    .command('revoke <workspace>')
+    .description('end its password at once; "rotate" gives it another')
+    .option('--json', 'print it as JSON')
+    .action(async (workspace: string, { json = false }: { json?: boolean }) => {
+      const { revokeAnalystCommand } = await import('./analyst.ts');
+      await revokeAnalystCommand(await config(), terminal, { workspace, json });
     });
 }
 

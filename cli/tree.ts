@@ -1,4 +1,4 @@
-import { ensureSigningKeys, watchSigningKeys } from '../control/signing-keys.ts';
+import { ensureSigningKeys, openSigningSeeds, watchSigningKeys } from '../control/signing-keys.ts';
 import { readWitnessPolicy } from '../control/witness-policy.ts';
 import { openBucket } from '../infra/nats/kv.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
@@ -16,6 +16,8 @@ export async function startTreeRole(context: ProcessContext): Promise<RunningRol
   const { nc, clickhouse, install, missing } = await connectStores(context, 'tree');
   const bucket = await openBucket(nc, BUCKETS.signing);
   const first = await ensureSigningKeys(bucket, sealer);
+  // Under another secret key than theirs the role does not start, rather than try in vain to sign.
+  openSigningSeeds(first, sealer, Date.now());
   const keys = await watchSigningKeys(bucket);
   lifecycle.onStop('signing keys', () => keys.stop());
   const tree = startTree({

@@ -74,7 +74,10 @@ export async function ensureSigningKeys(
   }
 }
 
-/** Makes a new key; those that sign now go on beside it for `overlapDays`. */
+/**
+ * Makes a new key; those that sign now go on beside it for `overlapDays`. Throws `misconfigured` under another secret key
+ * than theirs, or nobody could open both.
+ */
 export async function rotateSigningKey(
   bucket: Bucket,
   sealer: Sealer,
@@ -87,7 +90,8 @@ export async function rotateSigningKey(
   const stored = await bucket.get(KEY);
   if (stored === undefined) throw new ImmutableError('not_found', 'There is no signing key yet.');
   const until = timestamp(now() + overlapDays * DAY_MS);
-  const before = readSigningKeys(stored.value).keys;
+  const { keys: before } = readSigningKeys(stored.value);
+  openSigningSeeds({ keys: before }, sealer, now());
   const rotated: SigningKeys = {
     keys: [
       newKey(sealer, now()),

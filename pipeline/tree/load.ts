@@ -3,7 +3,7 @@ import { eventHash } from '../../core/chain.ts';
 import type { Hasher } from '../../core/hash.ts';
 import { edgeTiles, TILE_WIDTH, tileKey } from '../../core/tile.ts';
 import { leafHash } from '../../core/tree.ts';
-import { createTreeBuilder, isTree, type TreeBuilder } from '../../core/tree-builder.ts';
+import { createTreeBuilder, isTree, type Tile, type TreeBuilder } from '../../core/tree-builder.ts';
 import { EMPTY_TREE_HEAD, type GrowingTree, growTree, type TreeHead } from './growing-tree.ts';
 import { headOf } from './record.ts';
 import type { StoredEvent, TreeStore } from './store.ts';
@@ -43,7 +43,11 @@ export async function loadTree(
   if (fromTiles !== undefined && isTree(fromTiles, last.size, root)) {
     return growTree(fromTiles, headOf(last), hasher);
   }
-  const { builder } = await replay(store, workspaceId, last.size, hasher);
+  // Once to compare, once more to write: a large tree has more tiles than fit into memory, and none may be written before
+  // the root was found right.
+  const { builder } = await replay(store, workspaceId, last.size, hasher, (grown) => {
+    grown.takeFullTiles();
+  });
   if (!isTree(builder, last.size, root)) {
     throw new TreeMismatch(
       workspaceId,
@@ -57,10 +61,25 @@ export async function loadTree(
       },
     );
   }
-  const tiles = [...builder.takeFullTiles(), ...builder.partialTiles()];
-  await store.writeTiles(tiles.map((tile) => ({ ...tile, workspaceId })));
-  onRepaired(tiles.length);
+  onRepaired(await writeTilesAgain(store, workspaceId, last.size, hasher));
   return growTree(builder, headOf(last), hasher);
+}
+
+/** Resolves to how many there are. */
+async function writeTilesAgain(
+  store: TreeStore,
+  workspaceId: string,
+  size: number,
+  hasher: Hasher,
+): Promise<number> {
+  let written = 0;
+  async function write(tiles: readonly Tile[]): Promise<void> {
+    await store.writeTiles(tiles.map((tile) => ({ ...tile, workspaceId })));
+    written += tiles.length;
+  }
+  const { builder } = await replay(store, workspaceId, size, hasher, (grown) => write(grown.takeFullTiles()));
+  await write(builder.partialTiles());
+  return written;
 }
 
 async function builderFromTiles(

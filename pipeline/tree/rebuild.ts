@@ -1,8 +1,8 @@
 import { equalBytes } from '../../core/bytes.ts';
 import type { Hasher } from '../../core/hash.ts';
 import { tileKey } from '../../core/tile.ts';
-import type { Tile, TreeBuilder } from '../../core/tree-builder.ts';
-import { replay, TreeMismatch } from './load.ts';
+import type { Tile } from '../../core/tree-builder.ts';
+import { type Replay, replay, TreeMismatch } from './load.ts';
 import type { TreeStore } from './store.ts';
 
 /** What a workspace's tree was found to be, made again from its events. */
@@ -23,8 +23,9 @@ const TILES_PER_READ = 200;
 
 /**
  * Makes the tree of a workspace's first `size` events again from their hashes alone, and compares each of its tiles with
- * the stored one. With `write`, those that are missing or wrong are written. Throws `TreeMismatch` where an event does
- * not follow the one before, or the root is not `root`: then nothing more is written.
+ * the stored one. With `write`, those that are missing or wrong are written, once all was found to have the root that was
+ * signed: tiles that are right are the only trace of events that are not. Throws `TreeMismatch` where an event does not
+ * follow the one before, or the root is not `root`; then nothing is written.
  */
 export async function rebuildTree(
   store: TreeStore,
@@ -37,34 +38,37 @@ export async function rebuildTree(
   let wrongCount = 0;
   let tiles = 0;
 
-  async function compare(made: readonly Tile[]): Promise<void> {
-    for (let from = 0; from < made.length; from += TILES_PER_READ) {
-      const some = made.slice(from, from + TILES_PER_READ);
-      const stored = new Map(
-        (await store.tiles(workspaceId, some)).map((tile) => [tileKey(tile), tile.hashes]),
-      );
-      const differing = some.filter(({ hashes, ...name }) => {
-        const found = stored.get(tileKey(name));
-        return found === undefined || !equalBytes(found.subarray(0, hashes.length), hashes);
-      });
-      tiles += some.length;
-      wrongCount += differing.length;
-      wrong.push(...differing.map(tileKey).slice(0, MAX_WRONG - wrong.length));
-      if (write) await store.writeTiles(differing.map((tile) => ({ ...tile, workspaceId })));
-    }
+  async function differing(made: readonly Tile[]): Promise<Tile[]> {
+    const stored = new Map(
+      (await store.tiles(workspaceId, made)).map((tile) => [tileKey(tile), tile.hashes]),
+    );
+    return made.filter((tile) => {
+      const found = stored.get(tileKey(tile));
+      return found === undefined || !equalBytes(found.subarray(0, tile.hashes.length), tile.hashes);
+    });
   }
 
-  const { builder, fromTiles } = await replay(
-    store,
-    workspaceId,
-    size,
-    hasher,
-    async (grown: TreeBuilder) => {
-      await compare(grown.takeFullTiles());
-      onProgress(grown.size);
-    },
-  );
-  await compare([...builder.takeFullTiles(), ...builder.partialTiles()]);
+  async function makeAgain(each: (made: Tile[]) => Promise<void>, told: typeof onProgress): Promise<Replay> {
+    const made = await replay(store, workspaceId, size, hasher, async (grown) => {
+      for (const some of inParts(grown.takeFullTiles(), TILES_PER_READ)) await each(some);
+      told(grown.size);
+    });
+    await each(made.builder.partialTiles());
+    return made;
+  }
+
+  async function compare(made: Tile[]): Promise<void> {
+    const differ = await differing(made);
+    tiles += made.length;
+    wrongCount += differ.length;
+    wrong.push(...differ.map(tileKey).slice(0, MAX_WRONG - wrong.length));
+  }
+
+  async function mend(made: Tile[]): Promise<void> {
+    await store.writeTiles((await differing(made)).map((tile) => ({ ...tile, workspaceId })));
+  }
+
+  const { builder, fromTiles } = await makeAgain(compare, onProgress);
   const found = Buffer.from(builder.root()).toString('hex');
   if (builder.size !== size || found !== root) {
     throw new TreeMismatch(
@@ -77,5 +81,12 @@ export async function rebuildTree(
       },
     );
   }
+  if (write && wrongCount > 0) await makeAgain(mend, () => {});
   return { size, root: found, leavesFromTiles: fromTiles, tiles, wrong, wrongCount };
+}
+
+function inParts(tiles: readonly Tile[], count: number): Tile[][] {
+  const parts: Tile[][] = [];
+  for (let from = 0; from < tiles.length; from += count) parts.push(tiles.slice(from, from + count));
+  return parts;
 }

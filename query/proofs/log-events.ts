@@ -1,5 +1,6 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { archiveLine } from '../../core/archive.ts';
+import type { Micros } from '../../core/time.ts';
 import { ask } from '../ask.ts';
 import type { ProvenRow } from './prover.ts';
 import { eventsBySeq } from './sql.ts';
@@ -9,15 +10,21 @@ const PAGE_EVENTS = 5_000;
 const PAGE_BYTES = 8 * 1024 * 1024;
 const SETTINGS = { max_execution_time: 30 };
 
-/** Events `first` to `last` of a workspace, in the order of its chain, each a line with what it was hashed from. */
+export interface LogRange {
+  first: number;
+  last: number;
+  /** What is older is past its retention. */
+  shownFrom: Micros;
+}
+
+/** Events of a workspace, in the order of its chain, each a line with what it was hashed from. */
 export async function* logEvents(
   clickhouse: ClickHouseClient,
   workspaceId: string,
-  first: number,
-  last: number,
+  { first, last, shownFrom }: LogRange,
 ): AsyncGenerator<Uint8Array> {
   for (let next = first; next <= last; ) {
-    const range = { first: next, last, limit: PAGE_EVENTS, bytes: PAGE_BYTES };
+    const range = { first: next, last, limit: PAGE_EVENTS, bytes: PAGE_BYTES, shownFrom };
     const rows = await ask<ProvenRow>(clickhouse, eventsBySeq(workspaceId, range), SETTINGS);
     const newest = rows.at(-1);
     if (newest === undefined) return;

@@ -32,8 +32,12 @@ export interface ProofDeps {
   now?: () => number;
 }
 
+const NO_CHECKPOINT =
+  'There is no checkpoint yet: it is signed some seconds after the first event, and shown once enough witnesses have cosigned it, where they must.';
+
 /** Until a checkpoint is signed that an event is in (pipeline/tree). */
 const RETRY_SECONDS = 5;
+const WORKSPACE_ID = /^ws_[0-9a-f]{16}$/;
 const DEFAULT_LOG_EVENTS = 10_000;
 const MAX_LOG_EVENTS = 100_000;
 
@@ -62,10 +66,7 @@ export function proofRoutes(deps: ProofDeps): Route[] {
   async function checkpoint(workspaceId: string): Promise<ShownCheckpoint> {
     const newest = await prover.checkpoint(workspaceId);
     if (newest !== undefined) return newest;
-    throw new ImmutableError(
-      'not_found',
-      'No checkpoint was signed yet: it is, some seconds after the first event.',
-    );
+    throw new ImmutableError('not_found', NO_CHECKPOINT);
   }
 
   async function getEvidence(request: HttpRequest): Promise<HttpResponse> {
@@ -102,10 +103,11 @@ export function proofRoutes(deps: ProofDeps): Route[] {
     const { first, count } = readLogRange(request.query);
     const { size } = await checkpoint(workspaceId);
     const last = Math.min(size, first + count - 1);
+    const shownFrom = retainedFrom(workspaceId, now()) ?? 0;
     return {
       status: 200,
       headers: { 'content-type': 'application/x-ndjson', 'cache-control': 'private, no-cache' },
-      body: logEvents(clickhouse, workspaceId, first, last),
+      body: logEvents(clickhouse, workspaceId, { first, last, shownFrom }),
     };
   }
 
@@ -113,6 +115,9 @@ export function proofRoutes(deps: ProofDeps): Route[] {
     limit((deps.clientAddress ?? ((asked) => asked.remoteAddress))(request));
     const parameters = readParameters(request.query);
     const workspaceId = parameters.text('workspace_id');
+    if (workspaceId !== undefined && !WORKSPACE_ID.test(workspaceId)) {
+      parameters.violations.push({ path: 'workspace_id', message: 'must be the id of a workspace' });
+    }
     refuse(parameters.violations);
     const name = workspaceId === undefined ? undefined : logNameOf(deps.logOrigin, workspaceId);
     const keys = deps.signingKeys();

@@ -1,4 +1,5 @@
 import type { TileName } from '../../core/tile.ts';
+import type { Micros } from '../../core/time.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
 import type { SqlQuery } from '../sql.ts';
 
@@ -48,10 +49,13 @@ export function provenEvent(workspaceId: string, id: string): SqlQuery {
   };
 }
 
-/** Events from a number on, up to another, until their texts reach `bytes`; at least one if there is any. */
+/**
+ * Events from a number on, up to another, until their texts reach `bytes`; at least one if there is any. None from before
+ * `shownFrom`.
+ */
 export function eventsBySeq(
   workspaceId: string,
-  range: { first: number; last: number; limit: number; bytes: number },
+  range: { first: number; last: number; limit: number; bytes: number; shownFrom: Micros },
 ): SqlQuery {
   return {
     sql: `SELECT ${CHAINED_EVENT} FROM (
@@ -59,6 +63,7 @@ export function eventsBySeq(
         FROM (
           SELECT seq, created_at, body, private, salt, event_hash, previous_event_hash FROM ${TABLES.events}
           WHERE workspace_id = {workspace_id:String} AND seq BETWEEN {first:UInt64} AND {last:UInt64}
+            AND created_at >= fromUnixTimestamp64Micro({shownFrom:Int64}, 'UTC')
           ORDER BY seq LIMIT {limit:UInt32}))
       WHERE before < {bytes:UInt64} ORDER BY seq`,
     params: { workspace_id: workspaceId, ...range },

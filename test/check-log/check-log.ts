@@ -8,6 +8,7 @@ import { type Acknowledged, type AcknowledgedById, createPromiseCheck, untilStor
 import { checkChained } from './chained.ts';
 import { createFindings, type Finding, type Report } from './findings.ts';
 import { createChainCheck, readErasures, readRows } from './stored.ts';
+import { checkTree, readSigner } from './tree.ts';
 
 export type { Acknowledged } from './acknowledged.ts';
 export { type Report, reportText } from './findings.ts';
@@ -79,6 +80,15 @@ async function checkWith(clickhouse: ClickHouseClient, options: CheckLogOptions)
   if (options.nats !== undefined) {
     const nc = await connectNats({ url: options.nats, name: 'check-log', log: pino({ level: 'silent' }) });
     await checkChained(nc, hashes, findings.begin('CHAINED holds every event in order'), settleMs);
+    const signer = await readSigner(nc);
+    if (signer !== undefined) {
+      const tree = {
+        reached: findings.begin('every event is in a signed checkpoint'),
+        checkpoints: findings.begin('every checkpoint is signed, and of the tree its events make'),
+        tiles: findings.begin('every tile is what its events make'),
+      };
+      await checkTree(clickhouse, signer, hashes, tree, settleMs);
+    }
     await nc.close();
   }
   return findings.report();

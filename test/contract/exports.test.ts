@@ -10,12 +10,14 @@ import { canonicalJson } from '../../core/json.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
 import { CSV_COLUMNS, EVIDENCE_COLUMNS } from '../../query/export/format.ts';
+import { createExportSource } from '../../query/export/source.ts';
 import { openApiDocument } from '../../query/openapi/document.ts';
 import {
   type ExportApi,
   type ExportProcess,
   type ExportWorld,
   ended,
+  SMALL_PARTS,
   startExportApi,
   startExportProcess,
   startExportWorld,
@@ -273,6 +275,11 @@ describe('a file', () => {
     expect(rows.map(fromCsv)).toEqual(events.map(expectedRow).map(withoutEvidence));
     expect(file.headers.get('content-type')).toContain('text/csv');
     expect(file.headers.get('content-disposition')).toBe(`attachment; filename="immutable-${shown.id}.csv"`);
+    expect(file.headers.get('content-length')).toBe(String(file.bytes.length));
+    const head = await api.call(null, 'HEAD', pathOf(shown.download_url));
+    expect(head.status).toBe(200);
+    expect(head.headers.get('content-length')).toBe(String(file.bytes.length));
+    expect(head.bytes.length).toBe(0);
     expect(shown).toMatchObject({ total_rows: events.length, file_size: file.bytes.length, filters: {} });
     expect(manifest).toEqual({
       version: 'immutable/export/v1',
@@ -296,6 +303,21 @@ describe('a file', () => {
       checkpoint: null,
       inclusion: null,
     });
+  });
+
+  test('has the same parts wherever each is guessed to end', async () => {
+    const source = createExportSource(world.reader);
+    const filter = { filters: {}, from: undefined, to: undefined };
+    const stretch = { after: events[0]!.createdAtMicros - 1, through: events.at(-1)!.createdAtMicros };
+    const plan = (guess?: number) => source.plan(WORKSPACE, filter, stretch, SMALL_PARTS.csv, guess);
+    const known = await plan();
+    expect(known.plan).toMatchObject({ first_seq: 1, is_cut: 1 });
+    const { rows } = known.plan;
+    for (const guessed of [0, 1, rows - 2, rows - 1, rows, rows + 1, events.length - 1]) {
+      expect(await plan(events[guessed]!.createdAtMicros), `at event ${guessed}`).toEqual(known);
+    }
+    expect(await plan(stretch.after)).toEqual(known);
+    expect(await plan(stretch.through + 1)).toEqual(known);
   });
 
   test('of CSV begins with a byte order mark only if that was asked for', async () => {

@@ -1,6 +1,8 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createKeyRing, newToken, tokenHash } from '../../control/keys.ts';
+import type { SigningKeys } from '../../control/signing-keys.ts';
+import { base64Encode } from '../../core/bytes.ts';
 import { EVENT_FIELDS } from '../../core/event.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
@@ -15,16 +17,35 @@ import { createIngestMetrics } from '../../ingest/metrics.ts';
 import { createRecorder } from '../../ingest/recorder.ts';
 import { ingestRoutes } from '../../ingest/routes.ts';
 import { openApiDocument } from '../../query/openapi/document.ts';
+import { proofRoutes } from '../../query/proofs/routes.ts';
 import { queryRoutes } from '../../query/routes.ts';
 import type { Verification } from '../../query/verify.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { answerChecker } from '../support/openapi.ts';
 import { chainEvents, insertSeeded, randomFrom, type SeededEvent, variedEvents } from '../support/seed.ts';
+import { LOG_ORIGIN, storeTree, testLog } from '../support/tree.ts';
 
 const WORKSPACE = 'ws_00000000000000a1';
+const STARTED_MS = Date.now();
+/** How many of its events a checkpoint has. */
+const SIGNED = 110;
+const SIGNING_KEYS: SigningKeys = {
+  keys: [
+    {
+      public_key: base64Encode(new Uint8Array(32).fill(7)),
+      sealed_seed: 'sealed',
+      created_at: '2026-01-01T00:00:00.000000Z',
+      signs_until: null,
+    },
+  ],
+};
 const log = pino({ level: 'silent' });
 const token = newToken();
 const powerless = newToken();
+/** Of a workspace whose events were archived. */
+const ARCHIVED = 'ws_00000000000000b2';
+const archivedToken = newToken();
+const emptyToken = newToken();
 const document = openApiDocument();
 const differences = answerChecker(document);
 
@@ -42,6 +63,8 @@ beforeAll(async () => {
   const admin = connectClickHouse(clickhouse.adminUrl);
   events = chainEvents(WORKSPACE, variedEvents(120, randomFrom(1)));
   await insertSeeded(admin, events);
+  await storeTree(admin, testLog(WORKSPACE), events, [SIGNED]);
+  await storeTree(admin, testLog(ARCHIVED), chainEvents(ARCHIVED, variedEvents(10, randomFrom(2))));
   await admin.command({
     query: `ALTER TABLE ${TABLES.events} UPDATE body = replaceOne(body, '"workspace_id":"', '"workspace_id":"x'),
         salt = '' WHERE seq = 120`,
@@ -50,13 +73,15 @@ beforeAll(async () => {
   await admin.close();
   reader = connectClickHouse(clickhouse.readerUrl);
   const keyRing = createKeyRing();
-  for (const [key, scopes] of [
-    [token, ['ingest', 'read']],
-    [powerless, ['manage']],
+  for (const [key, scopes, workspaceId] of [
+    [token, ['ingest', 'read'], WORKSPACE],
+    [powerless, ['manage'], WORKSPACE],
+    [archivedToken, ['read'], ARCHIVED],
+    [emptyToken, ['read'], 'ws_00000000000000e0'],
   ] as const) {
     keyRing.set(tokenHash(key), {
       id: 'key_0000000000000001',
-      workspace_id: WORKSPACE,
+      workspace_id: workspaceId,
       scopes: [...scopes],
       label: '',
       prefix: key.slice(0, 12),
@@ -68,6 +93,16 @@ beforeAll(async () => {
   routes = [
     ...edgeRoutes(keyRing),
     ...queryRoutes({ clickhouse: reader, keyRing, cursorKey: new Uint8Array(32) }),
+    ...proofRoutes({
+      clickhouse: reader,
+      keyRing,
+      signingKeys: () => SIGNING_KEYS,
+      logOrigin: LOG_ORIGIN,
+      isLogPublic: (workspaceId) => workspaceId === WORKSPACE || workspaceId === ARCHIVED,
+      clientAddress: (request) => request.header('x-test-address') ?? 'modest',
+      // It stands still, so that no time brings a new token of the limit.
+      now: () => STARTED_MS,
+    }),
   ];
   server = await startHttpServer({ kind: 'node', host: '127.0.0.1', port: 0, routes, log });
 });
@@ -108,18 +143,21 @@ function edgeRoutes(keyRing: ReturnType<typeof createKeyRing>): Route[] {
 async function expectDescribed(
   status: number,
   described: string,
-  init: RequestInit & { path?: string; key?: string | null } = {},
+  init: RequestInit & { path?: string; key?: string | null; address?: string } = {},
 ): Promise<Record<string, unknown>> {
   const [method = '', route = ''] = described.split(' ');
-  const { path = route, key = token, ...rest } = init;
+  const { path = route, key = token, address = 'modest', ...rest } = init;
   const response = await fetch(`http://127.0.0.1:${server.port}/api/v1${path}`, {
     method: method.toUpperCase(),
-    headers: key === null ? {} : { authorization: `Bearer ${key}` },
+    headers: { 'x-test-address': address, ...(key === null ? {} : { authorization: `Bearer ${key}` }) },
     ...rest,
   });
-  const body = (await response.json()) as Record<string, unknown>;
-  expect(response.status, JSON.stringify(body)).toBe(status);
-  expect(differences(method, route, status, body)).toEqual([]);
+  const [type = ''] = response.headers.get('content-type')?.split(';') ?? [];
+  const text = await response.text();
+  const isJson = type === 'application/json';
+  const body = isJson ? (JSON.parse(text) as Record<string, unknown>) : { text };
+  expect(response.status, text).toBe(status);
+  expect(differences(method, route, status, isJson ? body : text, type)).toEqual([]);
   seen.add(`${described} ${status}`);
   return body;
 }
@@ -148,6 +186,77 @@ describe('answers are as described:', () => {
     await expectDescribed(422, 'get /verify', { path: '/verify?from=never' });
   });
 
+  test('checkpoints, tiles and entries, with a key and without', async () => {
+    for (const [prefix, route, key] of [
+      ['', '', token],
+      ['/public/logs/{workspace}', `/public/logs/${WORKSPACE}`, null],
+    ] as const) {
+      const { text } = await expectDescribed(200, `get ${prefix}/checkpoint`, {
+        path: `${route}/checkpoint`,
+        key,
+      });
+      expect(text).toMatch(new RegExp(`^${LOG_ORIGIN}/${WORKSPACE}\n${SIGNED}\n`));
+      const tile = `get ${prefix}/tile/{tile}`;
+      for (const name of [`0/000.p/${SIGNED}`, 'entries/000.p/3']) {
+        await expectDescribed(200, tile, { path: `${route}/tile/${name}`, key });
+      }
+      await expectDescribed(404, tile, { path: `${route}/tile/0/001`, key });
+    }
+    const entries = 'tile/entries/000.p/10';
+    await expectDescribed(410, 'get /tile/{tile}', { path: `/${entries}`, key: archivedToken });
+    await expectDescribed(410, 'get /public/logs/{workspace}/tile/{tile}', {
+      path: `/public/logs/${ARCHIVED}/${entries}`,
+      key: null,
+    });
+    await expectDescribed(404, 'get /public/logs/{workspace}/checkpoint', {
+      path: '/public/logs/ws_00000000000000e0/checkpoint',
+      key: null,
+    });
+  });
+
+  test('evidence, with and without personal data', async () => {
+    const get = (seq: number, query = '') => ({ path: `/events/${events[seq - 1]!.event.id}/proof${query}` });
+    for (const seq of [1, 2, SIGNED]) await expectDescribed(200, 'get /events/{id}/proof', get(seq));
+    await expectDescribed(200, 'get /events/{id}/proof', get(1, '?private=false'));
+    await expectDescribed(422, 'get /events/{id}/proof', get(1, '?private=maybe'));
+    await expectDescribed(404, 'get /events/{id}/proof', get(SIGNED + 1));
+  });
+
+  test('consistency, and the log itself', async () => {
+    await expectDescribed(200, 'get /consistency', { path: '/consistency?first=1' });
+    await expectDescribed(200, 'get /consistency', { path: `/consistency?first=${SIGNED}` });
+    await expectDescribed(422, 'get /consistency', { path: '/consistency' });
+    const { text } = await expectDescribed(200, 'get /log/events', { path: '/log/events?first=3&limit=2' });
+    expect(String(text).split('\n')).toHaveLength(3);
+    await expectDescribed(422, 'get /log/events', { path: '/log/events?first=0' });
+  });
+
+  test('a log without a checkpoint', async () => {
+    const key = emptyToken;
+    for (const operation of ['get /checkpoint', 'get /log/events'])
+      await expectDescribed(404, operation, { key });
+    await expectDescribed(404, 'get /consistency', { path: '/consistency?first=1', key });
+  });
+
+  test('verifier keys, and too many questions without a key', async () => {
+    const keys = 'get /public/keys';
+    await expectDescribed(200, keys, { key: null });
+    await expectDescribed(200, keys, { path: `/public/keys?workspace_id=${WORKSPACE}`, key: null });
+    await expectDescribed(422, keys, { path: '/public/keys?workspace_id=x', key: null });
+    const greedy = { key: null, address: 'greedy' };
+    for (let asked = 0; asked < 600; asked += 1) await expectDescribed(200, keys, greedy);
+    await expectDescribed(429, keys, greedy);
+    const log = `/public/logs/${WORKSPACE}`;
+    await expectDescribed(429, 'get /public/logs/{workspace}/checkpoint', {
+      ...greedy,
+      path: `${log}/checkpoint`,
+    });
+    await expectDescribed(429, 'get /public/logs/{workspace}/tile/{tile}', {
+      ...greedy,
+      path: `${log}/tile/0/000`,
+    });
+  });
+
   test('events sent', async () => {
     const event = { actor_id: 'user_1', action: 'document.viewed' };
     const post = (body: unknown) => ({ body: JSON.stringify(body) });
@@ -172,7 +281,7 @@ describe('answers are as described:', () => {
   });
 
   test('a key that is missing or may not', async () => {
-    for (const operation of operations().filter((operation) => operation !== 'get /openapi.json')) {
+    for (const operation of operations().filter((operation) => !isForEveryone(operation))) {
       const init = operation.startsWith('post') ? { body: '{}' } : {};
       await expectDescribed(401, operation, { ...init, key: null });
       await expectDescribed(403, operation, { ...init, key: powerless });
@@ -181,8 +290,21 @@ describe('answers are as described:', () => {
 
   test('ClickHouse away', async () => {
     await clickhouse.kill9();
-    for (const operation of ['get /events', 'get /verify']) await expectDescribed(503, operation);
-    await expectDescribed(503, 'get /events/{id}', { path: `/events/${events[0]!.event.id}` });
+    const { id } = events[0]!.event;
+    for (const [operation, path] of [
+      ['get /events', '/events'],
+      ['get /verify', '/verify'],
+      ['get /events/{id}', `/events/${id}`],
+      ['get /events/{id}/proof', `/events/${id}/proof`],
+      ['get /checkpoint', '/checkpoint'],
+      ['get /tile/{tile}', '/tile/0/000.p/1'],
+      ['get /consistency', '/consistency?first=1'],
+      ['get /log/events', '/log/events'],
+      ['get /public/logs/{workspace}/checkpoint', `/public/logs/${WORKSPACE}/checkpoint`],
+      ['get /public/logs/{workspace}/tile/{tile}', `/public/logs/${WORKSPACE}/tile/0/000.p/1`],
+    ] as const) {
+      await expectDescribed(503, operation, { path });
+    }
   });
 
   test('none was left out but those that need more than this', () => {
@@ -206,7 +328,7 @@ describe('the description', () => {
   test('names every route that is served, and no other', () => {
     const served = routes.map(
       ({ method, path }) =>
-        `${method.toLowerCase()} ${path.replace('/api/v1', '').replace(/:(\w+)/g, '{$1}')}`,
+        `${method.toLowerCase()} ${path.replace('/api/v1', '').replace(/[:*](\w+)/g, '{$1}')}`,
     );
     expect(operations().sort()).toEqual(served.sort());
   });
@@ -235,4 +357,10 @@ function operations(): string[] {
   return Object.entries(document.paths as Record<string, object>)
     .filter(([path]) => !path.startsWith('/exports'))
     .flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`));
+}
+
+function isForEveryone(operation: string): boolean {
+  const [method = '', path = ''] = operation.split(' ');
+  const { security } = (document.paths as never)[path][method] as { security?: unknown[] };
+  return security?.length === 0;
 }

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseVerifierKey } from '../../core/checkpoint.ts';
+import { verifyEvidence } from '../../core/evidence.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
 import { curl } from './curl.ts';
@@ -117,6 +119,18 @@ export function describeJourney(name: string, start: () => Promise<Service>): vo
       });
     });
 
+    test('evidence of an event verifies without us, with the key that was pinned', async () => {
+      const evidence = await untilSigned(() => api(`/events/${batchIds[7]}/proof`));
+      const keys = await curl(`${service.baseUrl}/api/v1/public/keys?workspace_id=${service.workspaceId}`);
+      const pinned = keys.json.data.keys.map(({ verifier_key }: { verifier_key: string }) =>
+        parseVerifierKey(verifier_key),
+      );
+      expect(verifyEvidence(evidence, { verifierKeys: pinned })).toMatchObject({ verdict: 'valid' });
+      const edited = { ...evidence, event: { ...evidence.event, body: `${evidence.event.body} ` } };
+      expect(verifyEvidence(edited, { verifierKeys: pinned })).toMatchObject({ verdict: 'invalid' });
+      expect(verifyEvidence(evidence, { verifierKeys: [] })).toMatchObject({ verdict: 'unknown_signer' });
+    });
+
     test('an event that is rewritten in ClickHouse is named', async () => {
       const victim = batchIds[20];
       await clickhouse.command({
@@ -131,6 +145,22 @@ export function describeJourney(name: string, start: () => Promise<Service>): vo
       expect(named).toContainEqual(expect.objectContaining({ type: 'hash_mismatch' }));
       expect(new Set(breaks.map(({ event_id }: { event_id: string }) => event_id))).toEqual(
         new Set([victim]),
+      );
+    });
+
+    test('events that are cut off at the end are missed', async () => {
+      await clickhouse.command({
+        query: `ALTER TABLE ${TABLES.events} DELETE WHERE workspace_id = {workspace:String} AND seq > 55`,
+        query_params: { workspace: service.workspaceId },
+        clickhouse_settings: { mutations_sync: '2' },
+      });
+      const { breaks } = (await api('/verify?limit=1000')).json.data;
+      expect(breaks).toContainEqual(
+        expect.objectContaining({
+          type: 'tree_mismatch',
+          seq: 56,
+          part: expect.stringContaining('events 56 to 61'),
+        }),
       );
     });
 
@@ -158,6 +188,19 @@ interface ExampleEvent {
 function exampleEvents(): [ExampleEvent, ...ExampleEvent[]] {
   const file = new URL('../../examples/devops-events.json', import.meta.url);
   return JSON.parse(readFileSync(file, 'utf8')).events;
+}
+
+/** And stored before it is signed. */
+// biome-ignore lint/suspicious/noExplicitAny: the evidence as JSON
+async function untilSigned(get: () => Promise<{ status: number; json: any }>): Promise<any> {
+  const deadline = performance.now() + STORED_WITHIN_MS;
+  for (;;) {
+    const { status, json } = await get();
+    if (status === 200) return json;
+    expect(status).toBe(404);
+    if (performance.now() > deadline) throw new Error(`not signed within ${STORED_WITHIN_MS} ms`);
+    await sleep(100);
+  }
 }
 
 /** An event is acknowledged before it is stored; the API says 404 until it is. */

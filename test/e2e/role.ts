@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { freePort } from '../../cli/ports.ts';
 import { type Program, type Stack, startProgram } from '../support/stack.ts';
 
@@ -12,13 +13,17 @@ export interface Role {
   stop(): Promise<void>;
 }
 
+type RoleName = 'ingest' | 'query' | 'chain' | 'tree';
+const WRITERS: ReadonlySet<RoleName> = new Set(['chain', 'tree']);
+
 /** Resolves once it is ready. It shares nothing with the stack's own processes but NATS and ClickHouse. */
-export async function startRole(stack: Stack, role: 'ingest' | 'query' | 'chain'): Promise<Role> {
+export async function startRole(stack: Stack, role: RoleName): Promise<Role> {
   const [port, healthPort] = [await freePort(), await freePort()];
   const program = startProgram([role], {
     IMMUTABLE_NATS_URL: stack.natsUrl,
     IMMUTABLE_NATS_MONITOR_URL: stack.natsMonitorUrl,
-    IMMUTABLE_CLICKHOUSE_URL: stack.clickhouseUrls[role === 'chain' ? 'writer' : 'reader'],
+    IMMUTABLE_CLICKHOUSE_URL: stack.clickhouseUrls[WRITERS.has(role) ? 'writer' : 'reader'],
+    IMMUTABLE_SECRET_KEY_FILE: join(stack.directory.keys, 'secret.key'),
     IMMUTABLE_PORT: String(port),
     IMMUTABLE_HEALTH_PORT: String(healthPort),
     IMMUTABLE_LOG_LEVEL: 'warn',

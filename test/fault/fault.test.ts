@@ -93,6 +93,27 @@ test(
   rounds * ROUND_MS,
 );
 
+test(
+  'two tree processes, paused and killed in turns, sign one history',
+  async () => {
+    const longestPauseMs = isLong ? 15_000 : 3_000;
+    let second = await startRole(stack, 'tree');
+    const clients = sending('tree');
+    for (let round = 0; round < Math.ceil(rounds / 8); round += 1) {
+      await standStill(random.chance(0.5) ? pidOf('tree') : second.pid, random, longestPauseMs);
+      if (random.chance(0.5)) {
+        await killAndAwait(stack, ['tree'], random);
+      } else {
+        await second.kill9();
+        second = await startRole(stack, 'tree');
+      }
+    }
+    await expectAllKept(clients);
+    await second.stop();
+  },
+  rounds * ROUND_MS,
+);
+
 function sending(run: string): Clients {
   return startClients({
     targets,
@@ -130,7 +151,7 @@ async function newTarget(name: string): Promise<Target> {
   return { baseUrl: () => stack.baseUrl, workspaceId: made.workspace.id, apiKey: made.api_key };
 }
 
-function pidOf(name: 'chain'): number {
+function pidOf(name: 'chain' | 'tree'): number {
   const pid = stack.pid(name);
   if (pid === undefined) throw new Error(`${name} is not running`);
   return pid;

@@ -3,7 +3,13 @@ import type { Stack, StackProcess } from '../support/stack.ts';
 import type { Random } from './random.ts';
 
 /** What is killed in these suites: every process an event passes. */
-export const VICTIMS = ['serve', 'nats', 'chain', 'clickhouse'] as const satisfies readonly StackProcess[];
+export const VICTIMS = [
+  'serve',
+  'nats',
+  'chain',
+  'tree',
+  'clickhouse',
+] as const satisfies readonly StackProcess[];
 export type Victim = (typeof VICTIMS)[number];
 
 const LONGEST_PAUSE_MS = 3_000;

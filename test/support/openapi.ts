@@ -2,22 +2,17 @@ import { z } from 'zod';
 
 type Json = Record<string, unknown>;
 
+const JSON_TYPE = 'application/json';
+
 /**
  * Holds answers against an OpenAPI description: the sentences in which an answer to `method path` with
- * `status` differs from its schema. A member that the description does not name is a difference too.
+ * `status` differs from its schema. A member that the description does not name is a difference too. An answer of another
+ * type than JSON is given as a text.
  */
 export function answerChecker(document: Json) {
-  return (method: string, path: string, status: number, body: unknown): string[] => {
-    const schema = at(document, [
-      'paths',
-      path,
-      method,
-      'responses',
-      String(status),
-      'content',
-      'application/json',
-      'schema',
-    ]);
+  return (method: string, path: string, status: number, body: unknown, type = JSON_TYPE): string[] => {
+    const place = ['paths', path, method, 'responses', String(status), 'content', type, 'schema'];
+    const schema = at(document, place);
     if (schema === undefined) return [`${method} ${path} does not say what ${status} looks like`];
     const parsed = z.fromJSONSchema(strict(schema, document) as never).safeParse(body);
     if (parsed.success) return [];

@@ -7,6 +7,8 @@ import { nativeHasher } from '../../infra/hash.ts';
 import { clickHouseTreeStore } from '../../pipeline/tree/clickhouse-store.ts';
 import type { SeededEvent } from './seed.ts';
 
+export const LOG_ORIGIN = 'log.test';
+
 /** The log of one workspace in a test, with a key of its own. */
 export interface TestLog {
   workspaceId: string;
@@ -15,7 +17,7 @@ export interface TestLog {
 }
 
 export function testLog(workspaceId: string, seed: Uint8Array = randomBytes(32)): TestLog {
-  const name = `log.test/${workspaceId}`;
+  const name = `${LOG_ORIGIN}/${workspaceId}`;
   return { workspaceId, name, key: { name, seed: new Uint8Array(seed) } };
 }
 
