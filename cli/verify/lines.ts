@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import { utf8Decode } from '../../core/bytes.ts';
 import { ImmutableError } from '../../core/errors.ts';
 
@@ -28,7 +29,10 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
 }
 
 function textOf(parts: readonly Uint8Array[]): string {
-  const text = utf8Decode(Buffer.concat(parts));
+  const data = Buffer.concat(parts);
+  // Most are, and these are copied for half of what it takes to decode them.
+  if (isAscii(data)) return data.toString('latin1');
+  const text = utf8Decode(data);
   if (text === null) throw unreadable('the text is not UTF-8');
   return text;
 }
