@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ImmutableError } from '../core/errors.ts';
+import { generationsFolder, nextGeneration, readGeneration } from '../infra/chdb/generations.ts';
 import { workspaceAnalystName, workspaceAnalystPassword } from '../infra/chdb/workspace-analyst.ts';
 import { analystStatements } from '../infra/clickhouse/analyst.ts';
 import { DATABASE } from '../infra/clickhouse/names.ts';
@@ -19,18 +20,69 @@ interface Analyst {
   statements: string[];
 }
 
+interface Wanted {
+  workspace: string;
+  json: boolean;
+}
+
 /** Shows how to read one workspace in SQL. Nothing is changed: a server's statements are for its administrator to run. */
 export async function createAnalystCommand(
   config: Config,
   terminal: Terminal,
-  { workspace, json }: { workspace: string; json: boolean },
+  wanted: Wanted,
 ): Promise<void> {
-  await withBuckets(config, async ({ workspaces }) => {
-    const { id } = await requireWorkspace(workspaces, workspace);
+  await withWorkspace(config, wanted.workspace, (id) => {
     const { clickhouseUrl } = config;
-    const analyst = clickhouseUrl === undefined ? embedded(config, id) : onServer(clickhouseUrl, id);
-    terminal.result(json ? JSON.stringify(analyst) : described(analyst));
+    show(terminal, wanted, clickhouseUrl === undefined ? embedded(config, id) : onServer(clickhouseUrl, id));
   });
+}
+
+/** Ends the password there is, from the next request on, and shows another. */
+export async function rotateAnalystCommand(
+  config: Config,
+  terminal: Terminal,
+  wanted: Wanted,
+): Promise<void> {
+  await withWorkspace(config, wanted.workspace, (id) => {
+    requireEmbedded(config, `ALTER USER ${workspaceAnalystName(id)} IDENTIFIED BY '…'`);
+    nextGeneration(generationsOf(config), id, false);
+    show(terminal, wanted, embedded(config, id));
+  });
+}
+
+/** No password counts until it is rotated. */
+export async function revokeAnalystCommand(
+  config: Config,
+  terminal: Terminal,
+  wanted: Wanted,
+): Promise<void> {
+  await withWorkspace(config, wanted.workspace, (id) => {
+    requireEmbedded(config, `DROP USER ${workspaceAnalystName(id)}`);
+    nextGeneration(generationsOf(config), id, true);
+    const user = workspaceAnalystName(id);
+    terminal.result(wanted.json ? JSON.stringify({ user, revoked: true }) : `${user} is revoked.`);
+  });
+}
+
+async function withWorkspace(config: Config, workspaceId: string, use: (id: string) => void): Promise<void> {
+  await withBuckets(config, async ({ workspaces }) =>
+    use((await requireWorkspace(workspaces, workspaceId)).id),
+  );
+}
+
+function requireEmbedded({ clickhouseUrl }: Config, statement: string): void {
+  if (clickhouseUrl === undefined) return;
+  throw new ImmutableError('misconfigured', 'The users of a ClickHouse server are its own.', {
+    nextStep: `As an administrator of the server, run: ${statement}`,
+  });
+}
+
+function generationsOf(config: Config): string {
+  return generationsFolder(readOrMakeSecrets(dataDirAt(config.dataDir).keys).clickhousePasswordsFile);
+}
+
+function show(terminal: Terminal, { json }: Wanted, analyst: Analyst): void {
+  terminal.result(json ? JSON.stringify(analyst) : described(analyst));
 }
 
 function embedded(config: Config, workspaceId: string): Analyst {
@@ -42,10 +94,16 @@ function embedded(config: Config, workspaceId: string): Analyst {
     });
   }
   const { clickhousePasswords } = readOrMakeSecrets(directory.keys);
+  const { generation, revoked } = readGeneration(generationsOf(config), workspaceId);
+  if (revoked) {
+    throw new ImmutableError('gone', `The analyst of ${workspaceId} is revoked.`, {
+      nextStep: `\`immutable analyst rotate ${workspaceId}\` gives it a new password.`,
+    });
+  }
   return {
     url: credentials.clickhouse.url,
     user: workspaceAnalystName(workspaceId),
-    password: workspaceAnalystPassword(workspaceId, clickhousePasswords.analyst),
+    password: workspaceAnalystPassword(workspaceId, clickhousePasswords.analyst, generation),
     database: DATABASE,
     statements: [],
   };

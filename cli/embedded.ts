@@ -1,4 +1,6 @@
+import { generationsFolder, readGeneration } from '../infra/chdb/generations.ts';
 import { chdbSpec } from '../infra/chdb/spec.ts';
+import { workspaceAnalystName, workspaceAnalystPassword } from '../infra/chdb/workspace-analyst.ts';
 import type { ServerKind } from '../infra/clickhouse/migrate.ts';
 import type { User } from '../infra/clickhouse/names.ts';
 import type { Config, SettingEnvironment } from '../infra/config.ts';
@@ -25,7 +27,8 @@ export interface ClickHouseAccess {
   adminUrl: string;
   writerEnv: SettingEnvironment;
   readerEnv: SettingEnvironment;
-  shown: Credentials['clickhouse'];
+  /** What `credentials.json` shows: the analyst of its workspace. */
+  shown(workspaceId: string): Credentials['clickhouse'];
 }
 
 export async function startEmbeddedNats(
@@ -72,7 +75,15 @@ export async function startEmbeddedClickHouse(
     adminUrl: url('admin'),
     writerEnv: { IMMUTABLE_CLICKHOUSE_URL: url('writer') },
     readerEnv: { IMMUTABLE_CLICKHOUSE_URL: url('reader') },
-    shown: { url: `http://127.0.0.1:${port}`, user: 'reader', password: password('reader') },
+    shown: (workspaceId) => {
+      const { generation, revoked } = readGeneration(generationsFolder(passwordsFile), workspaceId);
+      const current = workspaceAnalystPassword(workspaceId, password('analyst'), generation);
+      return {
+        url: `http://127.0.0.1:${port}`,
+        user: workspaceAnalystName(workspaceId),
+        password: revoked ? '' : current,
+      };
+    },
   };
 }
 
@@ -83,7 +94,7 @@ export function externalClickHouse(config: Config, url: string): ClickHouseAcces
     writerEnv: {},
     readerEnv: {},
     // Whose rights that user has is the operator's affair: nothing is copied.
-    shown: { url: new URL(url).origin, user: '', password: '' },
+    shown: () => ({ url: new URL(url).origin, user: '', password: '' }),
   };
 }
 

@@ -20,11 +20,13 @@ export async function establishFirstKeys(
   install: Install,
   file: string,
   written: Credentials | undefined,
-  addresses: Pick<Credentials, 'base_url' | 'clickhouse'>,
+  addresses: { base_url: string; clickhouseOf: (workspaceId: string) => Credentials['clickhouse'] },
 ): Promise<FirstKeys> {
+  const given = written ?? (await newCredentials(buckets, install));
   const credentials: Credentials = {
-    ...(written ?? (await newCredentials(buckets, install))),
-    ...addresses,
+    ...given,
+    base_url: addresses.base_url,
+    clickhouse: addresses.clickhouseOf(given.workspace_id),
   };
   if (JSON.stringify(credentials) !== JSON.stringify(written)) writeCredentials(file, credentials);
 

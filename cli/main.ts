@@ -253,9 +253,8 @@ function addSigningKeyCommands(root: Command): void {
 }
 
 function addAnalystCommands(root: Command): void {
-  root
-    .command('analyst')
-    .description('users who read events in SQL (docs/sql.md)')
+  const analyst = root.command('analyst').description('users who read events in SQL (docs/sql.md)');
+  analyst
     .command('create')
     .description(
       'show the user that reads one workspace, or the statements that make one on a ClickHouse server',
@@ -265,6 +264,22 @@ function addAnalystCommands(root: Command): void {
     .action(async (options: { workspace: string; json?: true }) => {
       const { createAnalystCommand } = await import('./analyst.ts');
       await createAnalystCommand(await config(), terminal, { ...options, json: options.json ?? false });
+    });
+  analyst
+    .command('rotate <workspace>')
+    .description('end its password at once, and show another')
+    .option('--json', 'print it as JSON')
+    .action(async (workspace: string, { json = false }: { json?: boolean }) => {
+      const { rotateAnalystCommand } = await import('./analyst.ts');
+      await rotateAnalystCommand(await config(), terminal, { workspace, json });
+    });
+  analyst
+    .command('revoke <workspace>')
+    .description('end its password at once; "rotate" gives it another')
+    .option('--json', 'print it as JSON')
+    .action(async (workspace: string, { json = false }: { json?: boolean }) => {
+      const { revokeAnalystCommand } = await import('./analyst.ts');
+      await revokeAnalystCommand(await config(), terminal, { workspace, json });
     });
 }
 
@@ -326,8 +341,8 @@ const ARCHIVE_COMMANDS = [
 
 interface VerifyArguments {
   policy?: string;
-  verifierKey: string[];
-  logKey: string[];
+  verifierKey?: string[];
+  logKey?: string[];
   logOrigin?: string;
   manifest?: string;
   keyFile?: string;
@@ -341,13 +356,13 @@ interface VerifyArguments {
 
 /** Needs no installation: an auditor runs it anywhere. */
 function addVerifyCommand(root: Command): void {
-  const collect = (value: string, before: string[]) => [...before, value];
+  const collect = (value: string, before: string[] = []) => [...before, value];
   root
     .command('verify <file|url>')
     .description('check evidence, an export, an archive or a whole live log (docs/verify.md)')
     .option('--policy <file>', 'trust the logs and witnesses of this policy (C2SP tlog-policy)')
-    .option('--verifier-key <key>', 'trust this key for the log of its name; may be repeated', collect, [])
-    .option('--log-key <base64>', 'trust this key for every log of an install; may be repeated', collect, [])
+    .option('--verifier-key <key>', 'trust this key for the log of its name; may be repeated', collect)
+    .option('--log-key <base64>', 'trust this key for every log of an install; may be repeated', collect)
     .option('--log-origin <name>', 'the install that --log-key speaks for')
     .option('--manifest <file>', 'of an export or archive (default: the one beside it)')
     .option('--key-file <file>', 'with the API key of a live log (default: IMMUTABLE_API_KEY)')
@@ -372,7 +387,7 @@ function addVerifyCommand(root: Command): void {
         if (options.pin) process.exitCode = await pinCommand(terminal, given);
         else if (options.redact) process.exitCode = await redactCommand(terminal, given);
         else {
-          const trust = { verifierKeys: verifierKey, logKeys: logKey };
+          const trust = { verifierKeys: verifierKey ?? [], logKeys: logKey ?? [] };
           const live = { onlyNew: onlyNew ?? false, watchSeconds: watch };
           process.exitCode = await verifyCommand(terminal, { ...given, ...trust, ...live });
         }

@@ -128,7 +128,7 @@ async function start({ config, directory, run, children, terminal }: Start): Pro
     withBuckets(config, nats, (buckets, install) =>
       establishFirstKeys(buckets, install, directory.credentialsFile, written, {
         base_url: baseUrl(config, port),
-        clickhouse: clickhouse.shown,
+        clickhouseOf: clickhouse.shown,
       }),
     ),
   );

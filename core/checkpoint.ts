@@ -1,5 +1,6 @@
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { base64Decode, base64Encode, concatBytes, equalBytes, hexEncode, utf8Encode } from './bytes.ts';
+import { type Ed25519Signer, portableSigner } from './ed25519.ts';
 import { ImmutableError } from './errors.ts';
 import { type Hasher, portableHasher } from './hash.ts';
 
@@ -121,10 +122,15 @@ const SIGNATURE_BYTES = 64;
  * The note of a text with the key's signature. Throws `internal` for a text no reader would accept: one that
  * does not end with a newline, or holds control characters.
  */
-export function signNote(text: string, key: SigningKey, hasher: Hasher = portableHasher): string {
-  const signature = ed25519.sign(utf8Encode(text), key.seed);
-  const keyIdOfSigner = keyId(verifierKeyOf(key), hasher);
-  const note = `${text}\n${signatureLine({ name: key.name, keyId: keyIdOfSigner, signature })}`;
+export function signNote(
+  text: string,
+  { name, seed }: SigningKey,
+  hasher: Hasher = portableHasher,
+  signer: Ed25519Signer = portableSigner,
+): string {
+  const signature = signer.sign(utf8Encode(text), seed);
+  const keyIdOfSigner = keyId({ name, publicKey: signer.publicKey(seed) }, hasher);
+  const note = `${text}\n${signatureLine({ name, keyId: keyIdOfSigner, signature })}`;
   if (openNote(note)?.text !== text)
     throw new ImmutableError('internal', `cannot be signed as a note: ${text}`);
   return note;

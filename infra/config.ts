@@ -146,7 +146,12 @@ function refuseWrongObjectStore(url: string, context: z.RefinementCtx): void {
 
 /** A mistyped name would otherwise be a setting that silently does nothing. */
 function unknownNames(given: Record<string, string>): string[] {
-  const elsewhere = ['IMMUTABLE_CONFIG', 'IMMUTABLE_CHROMIUM_BIN', 'IMMUTABLE_ALLOW_EXPIRED_APT_INDEX'];
+  const elsewhere = [
+    'IMMUTABLE_CONFIG',
+    'IMMUTABLE_API_KEY',
+    'IMMUTABLE_CHROMIUM_BIN',
+    'IMMUTABLE_ALLOW_EXPIRED_APT_INDEX',
+  ];
   return Object.keys(given)
     .filter((name) => name.startsWith('IMMUTABLE_') && !(name in settings.shape))
     .filter((name) => !elsewhere.includes(name) && !name.startsWith('IMMUTABLE_CHDB_'))

@@ -19,7 +19,7 @@ const MAY_IMPORT = {
 } as const satisfies Record<string, readonly string[]>;
 
 /** All that infra may know of core: it connects to outside systems and knows no rule of the domain. */
-const CORE_FOR_INFRA = ['core/errors.ts', 'core/hash.ts', 'core/time.ts'];
+const CORE_FOR_INFRA = ['core/ed25519.ts', 'core/errors.ts', 'core/hash.ts', 'core/time.ts'];
 
 /** All that core may know of the world, so that it runs wherever JavaScript does. */
 const PACKAGES_FOR_CORE = /^@noble\/(hashes|curves)\/[\w-]+\.js$/;

@@ -80,7 +80,7 @@ function toldOf(report: LogReport, before: LogState | null, stateFile: string, m
       ? ['This is no log.']
       : [
           `Log ${checkpoint.origin} at ${checkpoint.size.toLocaleString('en')} events, root ${hexEncode(checkpoint.root)}`,
-          `${covered.events.toLocaleString('en')} events and ${covered.leafTiles.toLocaleString('en')} tiles recomputed in ${(ms / 1000).toFixed(1)} s${grown(checkpoint.size, before)}`,
+          `${amount(covered.events, 'event')} and ${amount(covered.leafTiles, 'tile')} recomputed in ${(ms / 1000).toFixed(1)} s${grown(checkpoint.size, before)}`,
         ];
   const facts = {
     origin: checkpoint?.origin,
@@ -97,4 +97,8 @@ function toldOf(report: LogReport, before: LogState | null, stateFile: string, m
 function grown(size: number, before: LogState | null): string {
   if (before === null) return '';
   return `; ${Math.max(0, size - before.size).toLocaleString('en')} more than at the last visit`;
+}
+
+function amount(count: number, what: string): string {
+  return `${count.toLocaleString('en')} ${what}${count === 1 ? '' : 's'}`;
 }

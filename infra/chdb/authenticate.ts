@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { ImmutableError } from '../../core/errors.ts';
 import { ClickHouseException } from './exception.ts';
+import type { Generation } from './generations.ts';
 import { analystOf, USERS, type User } from './users.ts';
 import { workspaceAnalystPassword, workspaceOfAnalyst } from './workspace-analyst.ts';
 
@@ -36,10 +37,14 @@ export interface Credentials {
 }
 
 /** Finds the user, in a time that does not tell which of the two was wrong. Throws AUTHENTICATION_FAILED. */
-export function authenticate({ user, password }: Credentials, passwords: Passwords): User {
+export function authenticate(
+  { user, password }: Credentials,
+  passwords: Passwords,
+  generationOf: (workspaceId: string) => Generation,
+): User {
   const workspace = workspaceOfAnalyst(user);
   const found = workspace === undefined ? USERS.find(({ name }) => name === user) : analystOf(workspace);
-  const expected = found === undefined ? undefined : passwordOf(found, passwords);
+  const expected = found === undefined ? undefined : passwordOf(found, passwords, generationOf);
   const matches = timingSafeEqual(digest(password), digest(expected ?? ''));
   if (found === undefined || expected === undefined || !matches) {
     throw new ClickHouseException(
@@ -50,9 +55,15 @@ export function authenticate({ user, password }: Credentials, passwords: Passwor
   return found;
 }
 
-function passwordOf({ name, workspace }: User, passwords: Passwords): string | undefined {
+function passwordOf(
+  { name, workspace }: User,
+  passwords: Passwords,
+  generationOf: (workspaceId: string) => Generation,
+): string | undefined {
   if (workspace === undefined) return passwords[name];
-  return passwords.analyst === undefined ? undefined : workspaceAnalystPassword(workspace, passwords.analyst);
+  const { generation, revoked } = generationOf(workspace);
+  if (passwords.analyst === undefined || revoked) return undefined;
+  return workspaceAnalystPassword(workspace, passwords.analyst, generation);
 }
 
 function digest(text: string): Buffer {

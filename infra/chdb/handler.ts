@@ -7,6 +7,7 @@ import { readBody, saveBody } from './body.ts';
 import type { Engine, EngineSession } from './engine.ts';
 import { ClickHouseException } from './exception.ts';
 import { contentTypeOf } from './formats.ts';
+import type { Generation } from './generations.ts';
 import { createPlaces } from './places.ts';
 import { type QueryRequest, readFormat, readRequest, withForm } from './request.ts';
 import type { Answer } from './response.ts';
@@ -49,7 +50,15 @@ interface Task {
 
 export function createHandler(
   engine: Engine,
-  { passwords, maxBodyBytes }: { passwords: Passwords; maxBodyBytes: number },
+  {
+    passwords,
+    generationOf,
+    maxBodyBytes,
+  }: {
+    passwords: Passwords;
+    generationOf: (workspaceId: string) => Generation;
+    maxBodyBytes: number;
+  },
 ): Handler {
   const places = createPlaces();
   const running = createRunning((queryId) => engine.kill(tagOf(queryId)));
@@ -58,7 +67,7 @@ export function createHandler(
   async function handle(request: IncomingMessage, answer: Answer): Promise<void> {
     if (draining) throw new ClickHouseException('ABORTED', 'the server is shutting down');
     const said = readRequest(request);
-    const user = authenticate(said.credentials, passwords);
+    const user = authenticate(said.credentials, passwords, generationOf);
     const visit = places.enter(user);
     try {
       await visit.turn(answer.gone); // Bodies wait in their sockets, not in our memory.

@@ -3,6 +3,7 @@ import { ImmutableError } from '../../core/errors.ts';
 import { createLifecycle, untilAskedToStop } from '../lifecycle.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { readPasswords } from './authenticate.ts';
+import { generationsFolder } from './generations.ts';
 import { watchItself } from './self-check.ts';
 import { startChdbServer } from './server.ts';
 import { CHDB_ENVIRONMENT } from './spec.ts';
@@ -32,6 +33,7 @@ export async function runChdb(env: NodeJS.ProcessEnv = process.env): Promise<voi
     host: settings[CHDB_ENVIRONMENT.host],
     port: settings[CHDB_ENVIRONMENT.port],
     users: readPasswords(settings[CHDB_ENVIRONMENT.passwordsFile]),
+    generations: generationsFolder(settings[CHDB_ENVIRONMENT.passwordsFile]),
     log,
   });
   lifecycle.onStop('clickhouse', () => server.close());

@@ -5,6 +5,7 @@ import { ImmutableError } from '../../core/errors.ts';
 import type { Logger } from '../log.ts';
 import type { Passwords } from './authenticate.ts';
 import { openEngine } from './engine.ts';
+import { type Generation, readGeneration } from './generations.ts';
 import { createHandler, type Handler } from './handler.ts';
 import { openAnswer } from './response.ts';
 
@@ -16,6 +17,8 @@ export interface ChdbServerOptions {
   port: number;
   /** A password for each of the users `admin`, `writer`, `reader`, `analyst`. */
   users: Passwords;
+  /** The folder of which password of each workspace's analyst counts. */
+  generations: string;
   log: Logger;
   maxBodyBytes?: number;
 }
@@ -46,6 +49,7 @@ export async function startChdbServer(options: ChdbServerOptions): Promise<ChdbS
   const engine = await openEngine(options.path);
   const handler = createHandler(engine, {
     passwords: options.users,
+    generationOf: (workspaceId) => generationOf(options, workspaceId),
     maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
   });
   const server = createServer(
@@ -77,6 +81,16 @@ export async function startChdbServer(options: ChdbServerOptions): Promise<ChdbS
       await engine.close();
     },
   };
+}
+
+/** A damaged file lets nobody in, whoever asks is not told why. */
+function generationOf({ generations, log }: ChdbServerOptions, workspaceId: string): Generation {
+  try {
+    return readGeneration(generations, workspaceId);
+  } catch (error) {
+    log.error({ err: error, workspace: workspaceId }, 'the analyst of a workspace cannot log in');
+    return { generation: 0, revoked: true };
+  }
 }
 
 async function listen(

@@ -1,4 +1,5 @@
 import { DATABASE, TABLES, VIEWS, VIEWS_OWNER } from '../clickhouse/names.ts';
+import { retainedRows, VIEWS_FIXED_SETTINGS } from '../clickhouse/retained.ts';
 import { ANALYST_LIMITS, USERS, type User } from './users.ts';
 
 /** The engine's users.xml: our users as roles of its only user, and settings that nobody may change. */
@@ -10,7 +11,7 @@ export function usersXml(): string {
   <profiles>
     <default>
       <implicit_select>0</implicit_select>
-      <constraints>${FIXED_SETTINGS.map((name) => `<${name}><const/></${name}>`).join('')}</constraints>
+      <constraints>${fixed(FIXED_SETTINGS)}</constraints>
     </default>
     <writer>
       <constraints>
@@ -26,10 +27,13 @@ export function usersXml(): string {
         ${atMost('max_result_rows', ANALYST_LIMITS.max_result_rows)}
         ${atMost('max_result_bytes', ANALYST_LIMITS.max_result_bytes)}
         ${atMost('max_temporary_data_on_disk_size_for_query', ANALYST_LIMITS.max_temporary_data_on_disk_size_for_query)}
-        ${ANALYST_FIXED_SETTINGS.map((name) => `<${name}><const/></${name}>`).join('')}
+        ${fixed(ANALYST_FIXED_SETTINGS)}
         <max_threads><max>${MAX_ANALYST_THREADS}</max></max_threads>
       </constraints>
     </analyst>
+    <${VIEWS_OWNER}>
+      <constraints>${fixed(VIEWS_FIXED_SETTINGS)}</constraints>
+    </${VIEWS_OWNER}>
   </profiles>
   <quotas><default/></quotas>
   <roles>${roles.join('')}</roles>
@@ -44,7 +48,7 @@ export function usersXml(): string {
     <${VIEWS_OWNER}>
       <no_password/>
       <networks><ip>::1</ip></networks>
-      <profile>default</profile>
+      <profile>${VIEWS_OWNER}</profile>
       <quota>default</quota>
       <grants>${queries(VIEWS_OWNER_READS.map((table) => `GRANT SELECT ON ${table}`))}</grants>
       <databases><${DATABASE}><events><filter>${VISIBLE_ROWS}</filter></events></${DATABASE}></databases>
@@ -55,6 +59,10 @@ export function usersXml(): string {
 
 function queries(texts: string[]): string {
   return texts.map((text) => `<query>${text}</query>`).join('');
+}
+
+function fixed(settings: readonly string[]): string {
+  return settings.map((name) => `<${name}><const/></${name}>`).join('');
 }
 
 function atMost(setting: string, max: number): string {
@@ -77,11 +85,18 @@ export function initialSettings({ settings, workspace }: User): Record<string, s
 /**
  * The rows that the views show. They are read as the views' owner, and this is its row policy: ClickHouse
  * applies it to a row before anything that a query says, so that not even an expression that throws tells
- * of another workspace's rows. Without the setting there are none.
+ * of another workspace's rows, or of those past their retention. Without the setting there are none.
  */
-const VISIBLE_ROWS = `getSettingOrDefault('${WORKSPACE_SETTING}', '') = '${ALL_WORKSPACES}' OR workspace_id = getSettingOrDefault('${WORKSPACE_SETTING}', '')`;
+const VISIBLE_WORKSPACES = `(getSettingOrDefault('${WORKSPACE_SETTING}', '') = '${ALL_WORKSPACES}' OR workspace_id = getSettingOrDefault('${WORKSPACE_SETTING}', ''))`;
+const VISIBLE_ROWS = `${VISIBLE_WORKSPACES} AND ${retainedRows(VISIBLE_WORKSPACES)}`;
 
-const VIEWS_OWNER_READS = [TABLES.events, VIEWS.visibleEvents, VIEWS.visibleChain];
+const VIEWS_OWNER_READS = [
+  TABLES.events,
+  TABLES.retentionWindows,
+  VIEWS.retainedFrom,
+  VIEWS.visibleEvents,
+  VIEWS.visibleChain,
+];
 
 /** With these an analyst's query could use more memory than is counted, more threads, or more stack than there is. */
 const ANALYST_FIXED_SETTINGS = ['max_untracked_memory', 'max_parser_depth', 'max_parser_backtracks'];
@@ -98,6 +113,10 @@ const FIXED_SETTINGS = [
   // Its entries are told apart by user and text, and we all are one user of the engine: it would answer one
   // workspace's analyst with what another's had asked.
   'use_query_cache',
+  // With 0 the engine never comes back from its first query, nor to any other.
+  'interactive_delay',
+  // We all are one user of the engine: what a query said here would be everybody's limit.
+  'max_memory_usage_for_user',
   'dialect',
   'implicit_select',
   'output_format_schema',

@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto';
 /**
  * Analysts who see one workspace. There is one for each workspace without anybody making it: the name says
  * which, and the password follows from that of the user `analyst`, which its holder never learns. A new
- * password of `analyst` ends them all.
+ * password of `analyst` ends them all, the next generation one of them (generations.ts).
  */
 
 const PREFIX = 'analyst_';
@@ -15,9 +15,17 @@ export function workspaceAnalystName(workspaceId: string): string {
   return `${PREFIX}${workspaceId}`;
 }
 
-/** 64 hex digits: HMAC-SHA256 of `imk/analyst/v1\n<workspace id>`, keyed by the password of `analyst`. */
-export function workspaceAnalystPassword(workspaceId: string, analystPassword: string): string {
-  return createHmac('sha256', analystPassword).update(`imk/analyst/v1\n${workspaceId}`).digest('hex');
+/**
+ * 64 hex digits: HMAC-SHA256 of `imk/analyst/v1\n<workspace id>`, keyed by the password of `analyst`; from the
+ * second generation on with `\n<generation>` after it.
+ */
+export function workspaceAnalystPassword(
+  workspaceId: string,
+  analystPassword: string,
+  generation = 0,
+): string {
+  const text = `imk/analyst/v1\n${workspaceId}${generation === 0 ? '' : `\n${generation}`}`;
+  return createHmac('sha256', analystPassword).update(text).digest('hex');
 }
 
 /** The workspace of such an analyst; undefined for every other user. */

@@ -1,4 +1,5 @@
 import { TABLES, VIEWS, VIEWS_OWNER } from './names.ts';
+import { retainedRows, VIEWS_FIXED_SETTINGS } from './retained.ts';
 
 export interface ServerAnalyst {
   name: string;
@@ -10,7 +11,8 @@ export interface ServerAnalyst {
 const NO_PASSWORD = '0'.repeat(64);
 
 /**
- * What makes an analyst of one workspace on a ClickHouse server; each may be run again. The analyst reads two
+ * What makes an analyst of one workspace on a ClickHouse server; each may be run again, and brings one that an older
+ * version made up to date. The analyst reads two
  * views in a database of its own, and nothing else. They run as a user that nobody can log in as, whose row
  * policy ClickHouse applies to `events` before anything that a query says. (A policy on the view, or one that
  * depends on a setting, does not hold: docs/decisions/0011-analysts-of-one-workspace.md.)
@@ -19,12 +21,18 @@ export function analystStatements({ name, password, workspaceId }: ServerAnalyst
   const owner = `${VIEWS_OWNER}_${workspaceId}`;
   const view = (of: string, from: string) =>
     `CREATE OR REPLACE VIEW ${workspaceId}.${of} DEFINER = ${owner} SQL SECURITY DEFINER AS SELECT * FROM ${from}`;
+  const own = `workspace_id = '${workspaceId}'`;
   return [
     `CREATE USER IF NOT EXISTS ${owner} IDENTIFIED WITH sha256_hash BY '${NO_PASSWORD}' HOST NONE`,
-    `CREATE ROW POLICY IF NOT EXISTS ${owner} ON ${TABLES.events} AS RESTRICTIVE USING workspace_id = '${workspaceId}' TO ${owner}`,
-    ...[TABLES.events, VIEWS.visibleEvents, VIEWS.visibleChain].map(
-      (table) => `GRANT SELECT ON ${table} TO ${owner}`,
-    ),
+    `ALTER USER ${owner} SETTINGS ${VIEWS_FIXED_SETTINGS.map((name) => `${name} CONST`).join(', ')}`,
+    `CREATE ROW POLICY OR REPLACE ${owner} ON ${TABLES.events} AS RESTRICTIVE USING ${own} AND ${retainedRows(own)} TO ${owner}`,
+    ...[
+      TABLES.events,
+      TABLES.retentionWindows,
+      VIEWS.retainedFrom,
+      VIEWS.visibleEvents,
+      VIEWS.visibleChain,
+    ].map((table) => `GRANT SELECT ON ${table} TO ${owner}`),
     `CREATE DATABASE IF NOT EXISTS ${workspaceId}`,
     view('audit_events', VIEWS.visibleEvents),
     view('audit_chain', VIEWS.visibleChain),

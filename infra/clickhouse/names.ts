@@ -9,6 +9,7 @@ export const TABLES = {
   restoredEvents: `${DATABASE}.restored_events`,
   tiles: `${DATABASE}.tiles`,
   checkpoints: `${DATABASE}.checkpoints`,
+  retentionWindows: `${DATABASE}.retention_windows`,
   schemaMigrations: `${DATABASE}.schema_migrations`,
 } as const;
 
@@ -18,6 +19,8 @@ export const VIEWS = {
   /** What the two above are made of; with the rights of whoever reads them. */
   visibleEvents: `${DATABASE}.visible_events`,
   visibleChain: `${DATABASE}.visible_chain`,
+  /** From when on a workspace's events are shown. */
+  retainedFrom: `${DATABASE}.retained_from`,
 } as const;
 
 /** Whose rights the views have: a user that nobody logs in as. */

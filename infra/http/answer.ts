@@ -79,6 +79,22 @@ const STATUS_LINES: Partial<Record<number, string>> = Object.fromEntries(
   Object.entries(STATUS_CODES).map(([status, text]) => [status, `${status} ${text}`]),
 );
 
+/** What an answer's iterable gives, as long as the answer says. */
+export async function* asLongAsSaid(
+  body: AsyncIterable<Uint8Array>,
+  length: number | undefined,
+): AsyncGenerator<Uint8Array> {
+  let given = 0;
+  for await (const chunk of body) {
+    given += chunk.length;
+    if (length !== undefined && given > length) throw new Error(`the body has more than ${length} bytes`);
+    if (chunk.length > 0) yield chunk;
+  }
+  if (length !== undefined && given < length) {
+    throw new Error(`the body has ${given} bytes instead of ${length}`);
+  }
+}
+
 export function isStream(body: HttpResponse['body']): body is AsyncIterable<Uint8Array> {
   return typeof body === 'object' && Symbol.asyncIterator in body;
 }

@@ -11,6 +11,17 @@ describe('a body that comes in pieces', () => {
     expect(gathering.whole().toString()).toBe(`abc${'x'.repeat(10_000)}d`);
   });
 
+  it('begins anew in the memory it has', () => {
+    const gathering = createGathering(MAX_BYTES);
+    gathering.add(Buffer.alloc(100_000, 'a'));
+    const { heldBytes } = gathering;
+    gathering.empty();
+    expect(gathering.length).toBe(0);
+    gathering.add(Buffer.from('b'));
+    expect(gathering.whole().toString()).toBe('b');
+    expect(gathering.heldBytes).toBe(heldBytes);
+  });
+
   it('keeps nothing of the memory a piece came in', () => {
     const gathering = createGathering(MAX_BYTES);
     const piece = Buffer.from('kept');

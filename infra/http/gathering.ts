@@ -9,6 +9,8 @@ export interface Gathering {
   /** The piece's own memory may be used again afterwards. */
   add(piece: Uint8Array): void;
   whole(): Buffer;
+  /** Begins anew in the same memory: what `whole` gave before is overwritten. */
+  empty(): void;
 }
 
 const FIRST_BYTES = 4096;
@@ -40,5 +42,8 @@ export function createGathering(maxBytes: number): Gathering {
       length += piece.length;
     },
     whole: () => held.subarray(0, length),
+    empty() {
+      length = 0;
+    },
   };
 }

@@ -4,7 +4,7 @@ import * as https from 'node:https';
 import type { Duplex } from 'node:stream';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Logger } from '../log.ts';
-import { errorResponse, headerLines, isStream, requestIdOf, statusLine } from './answer.ts';
+import { asLongAsSaid, errorResponse, headerLines, isStream, requestIdOf, statusLine } from './answer.ts';
 import { createExchange, type Exchange, type RequestHead, tooLargeResponse } from './exchange.ts';
 import { createGathering } from './gathering.ts';
 import { listenError, plainAddress } from './listen.ts';
@@ -165,8 +165,9 @@ async function send(
   if (close) lines.push('Connection', 'close');
   const { body } = answer;
   if (isStream(body)) {
+    if (answer.length !== undefined) lines.push('Content-Length', String(answer.length));
     response.writeHead(answer.status, lines);
-    await sendStream(response, body);
+    await sendStream(response, asLongAsSaid(body, answer.length));
   } else {
     if (!hasNoBody(answer.status)) lines.push('Content-Length', String(Buffer.byteLength(body ?? '')));
     response.writeHead(answer.status, lines);

@@ -24,6 +24,8 @@ export interface HttpResponse {
   headers?: Readonly<Record<string, string>>;
   /** An iterable is sent as fast as the client reads it, and returned early when the client goes. */
   body?: string | Uint8Array | AsyncIterable<Uint8Array>;
+  /** Of an iterable, where it is known: the client is told. If the iterable then gives another, the answer breaks off. */
+  length?: number;
 }
 
 /**

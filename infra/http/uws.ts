@@ -2,7 +2,7 @@ import type * as Uws from 'uWebSockets.js';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Logger } from '../log.ts';
-import { headerLines, isStream, statusLine } from './answer.ts';
+import { asLongAsSaid, headerLines, isStream, statusLine } from './answer.ts';
 import {
   type Admission,
   createExchange,
@@ -95,6 +95,8 @@ interface Reply {
   headOnly: boolean;
   /** Set while a writer waits for the client to read. */
   wake: (() => void) | undefined;
+  /** Of a chunk that the client did not take whole: sends on from this place of the answer; whether that was all of it. */
+  sendOn: ((offset: number) => boolean) | undefined;
 }
 
 function receive(
@@ -105,7 +107,13 @@ function receive(
   log: Logger,
 ): void {
   const head = readHead(request);
-  const reply: Reply = { response, aborted: false, headOnly: head.method === 'HEAD', wake: undefined };
+  const reply: Reply = {
+    response,
+    aborted: false,
+    headOnly: head.method === 'HEAD',
+    wake: undefined,
+    sendOn: undefined,
+  };
   const admission = exchange.admit(head);
   work.inFlight += 1;
   const finish = () => {
@@ -249,23 +257,28 @@ async function sendStream(
   log: Logger,
 ): Promise<void> {
   const { response } = reply;
+  const { length } = answer;
   try {
     if (!reply.aborted) {
-      response.onWritable(() => {
+      response.onWritable((offset) => {
+        if (reply.sendOn !== undefined && !reply.sendOn(offset)) return false;
         reply.wake?.();
         return true;
       });
       response.cork(() => {
         writeHead(response, answer, requestId);
-        if (reply.headOnly) response.endWithoutBody(undefined, close);
+        if (reply.headOnly) response.endWithoutBody(length, close);
       });
     }
     // Leaving the loop tells the producer to stop.
-    for await (const chunk of body) {
+    for await (const chunk of asLongAsSaid(body, length)) {
       if (reply.aborted || reply.headOnly) return;
-      if (chunk.length > 0) await sendChunk(reply, chunk);
+      if (length === undefined) await sendChunk(reply, chunk);
+      else await sendSized(reply, chunk, length);
     }
-    if (!reply.aborted && !reply.headOnly) response.cork(() => response.end(undefined, close));
+    // One of known length has ended with its last byte.
+    if (reply.aborted || reply.headOnly || (length ?? 0) > 0) return;
+    response.cork(() => response.end(undefined, close));
   } catch (error) {
     log.error({ err: error, request_id: requestId }, 'an answer broke off');
     // The client must not take what it has for the whole.
@@ -283,6 +296,22 @@ async function sendChunk(reply: Reply, chunk: Uint8Array): Promise<void> {
   await new Promise<void>((resolve) => {
     reply.wake = resolve;
   });
+}
+
+/** The same, where the whole answer has `length` bytes. What the library did not take it wants to be given again. */
+async function sendSized(reply: Reply, chunk: Uint8Array, length: number): Promise<void> {
+  const { response } = reply;
+  const start = response.getWriteOffset();
+  let taken = true;
+  response.cork(() => {
+    [taken] = response.tryEnd(chunk, length);
+  });
+  if (taken) return;
+  await new Promise<void>((resolve) => {
+    reply.sendOn = (offset) => response.tryEnd(chunk.subarray(offset - start), length)[0];
+    reply.wake = resolve;
+  });
+  reply.sendOn = undefined;
 }
 
 function writeHead(response: Uws.HttpResponse, answer: HttpResponse, requestId: string): void {

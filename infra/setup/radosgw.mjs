@@ -4,6 +4,7 @@ import { withUnpackedFromDebian } from './apt.mjs';
 import { withLock } from './lock.mjs';
 import { PRIVATE } from './paths.mjs';
 import { run } from './run.mjs';
+import { LIBRARIES, LOADERS, loadedFiles } from './unpacked.mjs';
 
 /** How `npm test` tells test/support/requirements.ts why there is none. */
 export const NO_S3_SERVER_VARIABLE = 'TEST_NO_S3_SERVER';
@@ -16,10 +17,6 @@ const PROGRAMS = ['radosgw', 'radosgw-admin', 'ceph-mon', 'ceph-osd', 'monmaptoo
 const CLASSES = 'rados-classes';
 const FOLDER = join(PRIVATE, 'radosgw');
 const LOCK = join(PRIVATE, 'radosgw.lock');
-
-/** The dynamic loader of Debian's C library and where its libraries are, by Node's name of the processor. */
-const LOADERS = { x64: 'usr/lib64/ld-linux-x86-64.so.2', arm64: 'usr/lib/ld-linux-aarch64.so.1' };
-const LIBRARIES = { x64: 'usr/lib/x86_64-linux-gnu', arm64: 'usr/lib/aarch64-linux-gnu' };
 
 /**
  * Makes sure there is an S3 server for the tests of the object store: Ceph's gateway and the storage below
@@ -81,9 +78,4 @@ async function copyWithLibraries(unpacked, path, target, name) {
   const { stdout } = await run(loader, ['--library-path', searched, '--list', path]);
   copyFileSync(path, join(target, name));
   for (const file of loadedFiles(stdout)) copyFileSync(file, join(target, 'lib', basename(file)));
-}
-
-/** Pure: the files in a listing of the dynamic loader: `libz.so.1 => /usr/lib/libz.so.1 (0x7f…)`. */
-export function loadedFiles(listing) {
-  return [...listing.matchAll(/ => (\/.+) \(0x[0-9a-f]+\)$/gm)].map((match) => match[1]);
 }

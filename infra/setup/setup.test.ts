@@ -16,10 +16,10 @@ import { withLock } from './lock.mjs';
 import { MINIMUM_NATS, parseVersion } from './nats-server.mjs';
 import { atLeast } from './node-version.mjs';
 import { installsEverything, npmCommand } from './packages.mjs';
-import { loadedFiles } from './radosgw.mjs';
 import { downloadRelease, platformName } from './release.mjs';
 import { countsLine, judgeSkips, needOf, parseTestArgs, suitesOf } from './skips.mjs';
 import { fingerprint, readStamp, writeStamp } from './stamp.mjs';
+import { loadedFiles } from './unpacked.mjs';
 
 let folder: string;
 beforeEach(() => {

@@ -7,6 +7,7 @@ const { tmpdir } = await import('node:os');
 const { join } = await import('node:path');
 const { ensureChromium } = await import('./chromium.mjs');
 const { exitWith, SetupFailure } = await import('./failure.mjs');
+const { ensureLibreOffice, NO_SPREADSHEET_VARIABLE } = await import('./libreoffice.mjs');
 const { MODULES, ROOT } = await import('./paths.mjs');
 const { createProgress } = await import('./progress.mjs');
 const { ensureRadosgw, NO_S3_SERVER_VARIABLE } = await import('./radosgw.mjs');
@@ -39,10 +40,18 @@ async function runProject(project, progress) {
     if (missing !== undefined)
       return { passed: 0, failed: [], skipped: [`the browser suite [needs chromium: ${missing}]`] };
   }
-  // Without it the suite of the S3 store is skipped, and says why.
-  const noS3 = project === 'integration' ? await ensureRadosgw(progress) : undefined;
+  const missing = project === 'integration' ? await ensureTestPrograms(progress) : {};
   console.log(`\n── ${project} ──`);
-  return await runVitest(project, noS3 === undefined ? {} : { [NO_S3_SERVER_VARIABLE]: noS3 });
+  return await runVitest(project, missing);
+}
+
+/** Without one, what needs it is skipped, and says why. */
+async function ensureTestPrograms(progress) {
+  const reasons = {
+    [NO_S3_SERVER_VARIABLE]: await ensureRadosgw(progress),
+    [NO_SPREADSHEET_VARIABLE]: await ensureLibreOffice(progress),
+  };
+  return Object.fromEntries(Object.entries(reasons).filter(([, reason]) => reason !== undefined));
 }
 
 async function runVitest(project, env) {

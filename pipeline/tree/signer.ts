@@ -4,6 +4,7 @@ import { isConflict } from '../../control/workspaces.ts';
 import { checkpointText, signNote } from '../../core/checkpoint.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Hasher } from '../../core/hash.ts';
+import { createNativeSigner } from '../../infra/ed25519.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
 import type { Growth } from './growing-tree.ts';
 import { recordOf } from './record.ts';
@@ -27,14 +28,16 @@ export interface Signer {
   sign(workspaceId: string, last: LastSigned | undefined, growth: Growth): Promise<LastSigned>;
 }
 
+const signer = createNativeSigner();
+
 export function createSigner({ bucket, logOrigin, seeds, hasher, now }: SignerOptions): Signer {
   function signed(workspaceId: string, growth: Growth): CheckpointRecord {
     const name = logNameOf(logOrigin, workspaceId);
     const text = checkpointText(name, growth.size, growth.root);
     const [newest, ...others] = signingKeysOf(seeds(), name);
     if (newest === undefined) throw new ImmutableError('misconfigured', 'There is no key to sign with.');
-    const note = signNote(text, newest, hasher);
-    const lines = others.map((key) => signNote(text, key, hasher).slice(text.length + 1));
+    const note = signNote(text, newest, hasher, signer);
+    const lines = others.map((key) => signNote(text, key, hasher, signer).slice(text.length + 1));
     return recordOf(growth, note + lines.join(''), now());
   }
 

@@ -50,7 +50,7 @@ export function startWitnesses(options: WitnessesOptions): Witnesses {
   const witnesses = policy.witnesses.filter(
     (witness): witness is WitnessWithUrl => witness.url !== undefined,
   );
-  const waiting = new Map<string, () => Promise<SignedCheckpoint | undefined>>();
+  const waiting = new Map<string, Round>();
   const working = new Set<string>();
   const failures = new Map<string, number>();
   const cosignedSizes = new Map<string, number>();
@@ -58,13 +58,16 @@ export function startWitnesses(options: WitnessesOptions): Witnesses {
   let stopped = false;
 
   function workOn(): void {
-    for (const [workspaceId, find] of waiting) {
+    for (const [workspaceId, round] of waiting) {
       if (stopped || working.size >= WORKSPACES_AT_A_TIME) return;
       if (working.has(workspaceId)) continue;
       waiting.delete(workspaceId);
       working.add(workspaceId);
-      void witness(find)
-        .catch((err: unknown) => log.warn({ err, workspaceId }, 'a checkpoint could not be witnessed now'))
+      void witness(workspaceId, round)
+        .catch((err: unknown) => {
+          log.warn({ err, workspaceId }, 'a checkpoint could not be witnessed now');
+          askAgainLater(workspaceId, round);
+        })
         .finally(() => {
           working.delete(workspaceId);
           workOn();
@@ -72,21 +75,25 @@ export function startWitnesses(options: WitnessesOptions): Witnesses {
     }
   }
 
-  async function witness(find: () => Promise<SignedCheckpoint | undefined>): Promise<void> {
-    const checkpoint = await find();
-    if (checkpoint === undefined) return;
-    const { workspaceId } = checkpoint;
-    const answers = await Promise.all(witnesses.map((one) => ask(one, checkpoint)));
-    const lines = answers.filter((line) => line !== undefined);
-    const cosigned = new Set(witnesses.filter((_, at) => answers[at] !== undefined).map(({ name }) => name));
-    const isWitnessed = isSatisfied(policy.quorum, cosigned);
-    if (lines.length > 0 || isWitnessed) {
-      const note = checkpoint.note + lines.join('');
-      await store.writeCheckpoints([{ ...checkpoint, note, cosignatures: lines.length, isWitnessed }]);
+  async function witness(workspaceId: string, round: Round): Promise<void> {
+    if (await round.isDone()) return;
+    const { checkpoint, lines } = round;
+    const missing = witnesses.filter(({ name }) => !lines.has(name));
+    const before = lines.size;
+    await Promise.all(
+      missing.map(async (one) => {
+        const line = await ask(one, checkpoint);
+        if (line !== undefined) lines.set(one.name, line);
+      }),
+    );
+    const isWitnessed = isSatisfied(policy.quorum, new Set(lines.keys()));
+    options.onCosigned(workspaceId, lines.size - before, isWitnessed);
+    if (lines.size > before || isWitnessed) {
+      const note = checkpoint.note + [...lines.values()].join('');
+      await store.writeCheckpoints([{ ...checkpoint, note, cosignatures: lines.size, isWitnessed }]);
     }
-    options.onCosigned(workspaceId, lines.length, isWitnessed);
-    if (lines.length === witnesses.length) failures.delete(workspaceId);
-    else askAgainLater(checkpoint);
+    if (lines.size === witnesses.length) failures.delete(workspaceId);
+    else askAgainLater(workspaceId, round);
   }
 
   /** The line of its cosignature, if it gives one. */
@@ -111,35 +118,43 @@ export function startWitnesses(options: WitnessesOptions): Witnesses {
     return undefined;
   }
 
-  function askAgainLater(checkpoint: SignedCheckpoint): void {
-    const { workspaceId } = checkpoint;
+  /** Only those who have not cosigned it yet; unless there is a newer one by then, which is as good. */
+  function askAgainLater(workspaceId: string, round: Round): void {
     const count = failures.get(workspaceId) ?? 0;
     failures.set(workspaceId, count + 1);
     const retryMs = Math.min(timing.firstRetryMs * 2 ** Math.min(count, 10), timing.longestRetryMs);
     const timer = setTimeout(() => {
       timers.delete(timer);
-      // A newer one may have come meanwhile, which is as good.
-      if (!waiting.has(workspaceId) && !working.has(workspaceId))
-        waiting.set(workspaceId, async () => checkpoint);
+      if (!waiting.has(workspaceId) && !working.has(workspaceId)) waiting.set(workspaceId, round);
       workOn();
     }, retryMs);
     timer.unref();
     timers.add(timer);
   }
 
+  function roundOf(checkpoint: SignedCheckpoint, isDone: Round['isDone']): Round {
+    return { checkpoint, lines: new Map(), isDone };
+  }
+
   return {
     offer(signed) {
-      for (const checkpoint of signed) waiting.set(checkpoint.workspaceId, async () => checkpoint);
+      for (const checkpoint of signed) {
+        waiting.set(
+          checkpoint.workspaceId,
+          roundOf(checkpoint, async () => false),
+        );
+      }
       workOn();
     },
     offerUnlessWitnessed(signed) {
       for (const checkpoint of signed) {
         const { workspaceId, size } = checkpoint;
         if (waiting.has(workspaceId)) continue;
-        waiting.set(workspaceId, async () => {
+        const isDone = async () => {
           const newest = await store.newestCheckpoint(workspaceId);
-          return newest?.size === size && newest.isWitnessed ? undefined : checkpoint;
-        });
+          return newest?.size === size && newest.cosignatures === witnesses.length && newest.isWitnessed;
+        };
+        waiting.set(workspaceId, roundOf(checkpoint, isDone));
       }
       workOn();
     },
@@ -148,6 +163,14 @@ export function startWitnesses(options: WitnessesOptions): Witnesses {
       for (const timer of timers) clearTimeout(timer);
     },
   };
+}
+
+/** A checkpoint on its way to the witnesses. */
+interface Round {
+  checkpoint: SignedCheckpoint;
+  /** The cosignatures it has so far, by witness. */
+  lines: Map<string, string>;
+  isDone(): Promise<boolean>;
 }
 
 const FORKS: ReadonlySet<string> = new Set(['fork', 'not_consistent']);

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Micros } from '../../core/time.ts';
+import { createGathering, type Gathering } from '../../infra/http/gathering.ts';
 import type { Logger } from '../../infra/log.ts';
 import type { ObjectStore } from '../../infra/object-store/types.ts';
 import type { CoverageOf } from '../proofs/coverage.ts';
@@ -28,6 +29,10 @@ export class UnmakableError extends Error {}
 
 /** Parts that are read while one is stored. */
 const READ_AHEAD = 2;
+/** A single event may make a part larger than what is meant for one, but never this large. */
+const MOST_PART_BYTES = 1024 ** 3;
+/** The next part is looked for within so many times what the one before took of the chain. */
+const GUESSED_SPANS = 3;
 /** Hashed at a time, so that whatever else this process does has its turns. */
 const HASHED_BYTES = 256 * 1024;
 
@@ -71,24 +76,31 @@ interface PlannedPart extends NextPart {
 interface Piece extends PlannedPart {
   /** Empty when nothing matched. */
   bytes: Buffer;
+  /** Where they are. */
+  memory: Gathering;
 }
 
 async function storeParts(job: HeldJob, deps: MakerDeps, running: RunningHash): Promise<void> {
   const { store, metrics } = deps;
   const leaving = new AbortController();
   const signal = AbortSignal.any([job.signal, leaving.signal]);
+  // Of parts that are stored, for those that come: new memory for each would cost more than what is done with it.
+  const free: Gathering[] = [];
   const pieces = inOrder(plannedParts(job, deps), READ_AHEAD, (part) =>
-    readPart(job.record, part, deps, signal),
+    readPart(job.record, part, deps, free.pop() ?? createGathering(MOST_PART_BYTES), signal),
   );
   try {
     for await (const piece of pieces) {
       job.signal.throwIfAborted();
       const { record } = job;
       if (!isFiltered(filterOf(record))) requireContiguous(record, piece);
-      if (piece.plan.rows > 0) await store.put(keysOf(record).part(record.parts), piece.bytes);
-      await running.add(piece.bytes);
+      if (piece.plan.rows > 0) {
+        const stored = store.put(keysOf(record).part(record.parts), piece.bytes);
+        await Promise.all([stored, running.add(piece.bytes)]);
+      }
       await job.save(after(record, piece));
       metrics.stored(piece.plan.rows, piece.bytes.length);
+      free.push(piece.memory);
     }
   } finally {
     leaving.abort();
@@ -100,11 +112,13 @@ async function* plannedParts({ record, signal }: HeldJob, deps: MakerDeps): Asyn
   const through = record.range?.last_micros ?? 0;
   const filter = filterOf(record);
   let after = record.position.micros;
+  let guess = through;
   while (after < through) {
     signal.throwIfAborted();
     const extent = deps.extents[record.format];
-    const next = await deps.source.plan(record.workspace_id, filter, { after, through }, extent);
+    const next = await deps.source.plan(record.workspace_id, filter, { after, through }, extent, guess);
     yield { ...next, after };
+    guess = next.through + GUESSED_SPANS * (next.through - after);
     after = next.through;
   }
 }
@@ -113,17 +127,19 @@ async function readPart(
   record: ExportRecord,
   part: PlannedPart,
   { source }: MakerDeps,
+  memory: Gathering,
   signal: AbortSignal,
 ): Promise<Piece> {
-  if (part.plan.rows === 0) return { ...part, bytes: Buffer.alloc(0) };
+  memory.empty();
+  if (part.plan.rows === 0) return { ...part, memory, bytes: memory.whole() };
   const { workspace_id, format } = record;
-  const { rows, bytes } = await source.rows(workspace_id, filterOf(record), part, format, signal);
+  const rows = await source.rows(workspace_id, filterOf(record), part, format, memory, signal);
   if (rows !== part.plan.rows) {
     throw new ImmutableError('internal', 'The events changed while they were read.', {
       details: { planned: part.plan.rows, read: rows },
     });
   }
-  return { ...part, bytes };
+  return { ...part, memory, bytes: memory.whole() };
 }
 
 function after(record: ExportRecord, { plan, bytes, through, throughSeq }: Piece): Partial<ExportRecord> {
@@ -192,9 +208,10 @@ async function makeFile(job: HeldJob, deps: MakerDeps, running: RunningHash): Pr
   if (job.record.parts === 0 && format === 'parquet') {
     // Even without rows it is a file with columns.
     const nothing = { after: 0, through: 0 };
-    const { bytes } = await source.rows(workspace_id, filterOf(job.record), nothing, format, job.signal);
-    await store.put(keys.file, bytes);
-    await running.add(bytes);
+    const memory = createGathering(MOST_PART_BYTES);
+    await source.rows(workspace_id, filterOf(job.record), nothing, format, memory, job.signal);
+    await store.put(keys.file, memory.whole());
+    await running.add(memory.whole());
     return;
   }
   if (job.record.parts === 0) return await store.put(keys.file, Buffer.alloc(0));

@@ -1,9 +1,7 @@
+import { EXPORT_MANIFEST_VERSION } from '../../core/export.ts';
 import type { Coverage } from '../proofs/coverage.ts';
 import { isFiltered } from './plan.ts';
 import { type ExportRecord, fileName, filterOf } from './record.ts';
-
-/** What the `version` member says of the shape below. */
-export const MANIFEST_VERSION = 'immutable/export/v1';
 
 /**
  * The text that says what a file is, so that it can be checked without us: equal for equal exports.
@@ -17,7 +15,7 @@ export function manifestText(
   coverage: Coverage | null,
 ): string {
   const manifest = {
-    version: MANIFEST_VERSION,
+    version: EXPORT_MANIFEST_VERSION,
     export_id: record.id,
     workspace_id: record.workspace_id,
     created_at: record.created_at,

@@ -140,10 +140,12 @@ export function exportRoutes(deps: ExportRoutesDeps): Route[] {
       const expiresInSeconds = Math.min(PRESIGNED_SECONDS, secondsUntil(record.expires_at, now()));
       const url = await store.presignedUrl(key, { expiresInSeconds, fileName: name, contentType });
       if (url !== undefined) return { status: 302, headers: { ...PRIVATE, Location: url }, body: '' };
-      const body = await store.read(key);
-      if (body === undefined) throw gone();
+      const file = await store.stat(key);
+      const body = file === undefined ? undefined : await store.read(key);
+      if (file === undefined || body === undefined) throw gone();
       return {
         status: 200,
+        length: file.bytes,
         headers: {
           ...PRIVATE,
           'Content-Type': contentType,

@@ -1,6 +1,9 @@
+import type { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import type { ClickHouseClient } from '@clickhouse/client';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Micros } from '../../core/time.ts';
+import type { Gathering } from '../../infra/http/gathering.ts';
 import { ask, meaningOf } from '../ask.ts';
 import type { EventFilter } from '../conditions.ts';
 import type { SqlQuery } from '../sql.ts';
@@ -23,16 +26,26 @@ import {
  */
 export interface ExportSource {
   span(workspaceId: string, filter: EventFilter): Promise<Span>;
-  /** The next part after a place; `rows` may be 0, then nothing up to `through` matches. */
-  plan(workspaceId: string, filter: EventFilter, stretch: Stretch, extent: Extent): Promise<NextPart>;
-  /** The file's bytes for the matches of a stretch. */
+  /**
+   * The next part after a place; `rows` may be 0, then nothing up to `through` matches. `guess` is where it
+   * might end: the answer is the same for any, and costs half if the part ends before it.
+   */
+  plan(
+    workspaceId: string,
+    filter: EventFilter,
+    stretch: Stretch,
+    extent: Extent,
+    guess?: Micros,
+  ): Promise<NextPart>;
+  /** Adds the file's bytes for the matches of a stretch to `memory`; resolves to how many rows they are. */
   rows(
     workspaceId: string,
     filter: EventFilter,
     stretch: Stretch,
     format: Format,
+    memory: Gathering,
     signal: AbortSignal,
-  ): Promise<{ rows: number; bytes: Buffer }>;
+  ): Promise<number>;
 }
 
 export interface NextPart {
@@ -61,21 +74,24 @@ export function createExportSource(
   return {
     span: (workspaceId, filter) => one<Span>(spanQuery(workspaceId, filter)),
 
-    async plan(workspaceId, filter, stretch, extent) {
+    async plan(workspaceId, filter, stretch, extent, guess = stretch.through) {
+      const { after } = stretch;
       const window = isFiltered(filter)
         ? await one<Window>(windowQuery(workspaceId, stretch, windowRows))
         : undefined;
       // Nothing is left there: retention may remove rows while an export runs.
       const through = window === undefined || window.last_seq === 0 ? stretch.through : window.through;
-      const plan = await one<PartPlan>(
-        partQuery(workspaceId, filter, { after: stretch.after, through }, extent),
-      );
+      const within = (end: Micros) =>
+        one<PartPlan>(partQuery(workspaceId, filter, { after, through: end }, extent));
+      // A query with an end does not open the table's parts behind it, which costs more than all else.
+      let plan = await within(Math.min(guess, through));
+      if (plan.is_cut === 0 && guess < through) plan = await within(through);
       return plan.rows > 0 && plan.is_cut === 1
         ? { plan, through: plan.last_micros, throughSeq: plan.last_seq }
         : { plan, through, throughSeq: window?.last_seq ?? plan.last_seq };
     },
 
-    async rows(workspaceId, filter, stretch, format, signal) {
+    async rows(workspaceId, filter, stretch, format, memory, signal) {
       const { sql, params } = rowsQuery(workspaceId, filter, stretch, format);
       try {
         const { stream, summary } = await clickhouse.exec({
@@ -89,13 +105,18 @@ export function createExportSource(
             wait_end_of_query: 1,
           },
         });
-        const chunks: Buffer[] = [];
-        for await (const chunk of stream) chunks.push(chunk);
-        return { rows: Number(summary?.result_rows), bytes: Buffer.concat(chunks) };
+        await gather(stream, memory);
+        return Number(summary?.result_rows);
       } catch (cause) {
         signal.throwIfAborted();
         throw meaningOf(cause);
       }
     },
   };
+}
+
+/** As it flows: to iterate over a stream joins its chunks first, which takes as long as all else here. */
+async function gather(stream: Readable, memory: Gathering): Promise<void> {
+  stream.on('data', (chunk: Buffer) => memory.add(chunk));
+  await finished(stream);
 }

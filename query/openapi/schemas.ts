@@ -1,8 +1,8 @@
 import { ERROR_CODES, type ErrorCode } from '../../core/errors.ts';
 import { type ClientField, EVENT_FIELDS, LIMITS } from '../../core/event.ts';
+import { EXPORT_MANIFEST_VERSION } from '../../core/export.ts';
 import { FILTERS } from '../conditions.ts';
 import { FORMATS } from '../export/format.ts';
-import { MANIFEST_VERSION } from '../export/manifest.ts';
 import { STATUSES } from '../export/record.ts';
 import { BREAK_TYPES, MAX_BREAKS } from '../verify.ts';
 import {
@@ -219,7 +219,7 @@ function exportSchema(): Schema {
 function manifestSchema(): Schema {
   const end = orNull(object({ seq: SEQ, event_hash: HASH, previous_event_hash: orNull(HASH) }));
   return object({
-    version: { const: MANIFEST_VERSION },
+    version: { const: EXPORT_MANIFEST_VERSION },
     export_id: EXPORT_ID,
     workspace_id: STRING,
     created_at: TIME,

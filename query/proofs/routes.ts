@@ -32,6 +32,9 @@ export interface ProofDeps {
   now?: () => number;
 }
 
+const NO_CHECKPOINT =
+  'There is no checkpoint yet: it is signed some seconds after the first event, and shown once enough witnesses have cosigned it, where they must.';
+
 /** Until a checkpoint is signed that an event is in (pipeline/tree). */
 const RETRY_SECONDS = 5;
 const WORKSPACE_ID = /^ws_[0-9a-f]{16}$/;
@@ -63,10 +66,7 @@ export function proofRoutes(deps: ProofDeps): Route[] {
   async function checkpoint(workspaceId: string): Promise<ShownCheckpoint> {
     const newest = await prover.checkpoint(workspaceId);
     if (newest !== undefined) return newest;
-    throw new ImmutableError(
-      'not_found',
-      'No checkpoint was signed yet: it is, some seconds after the first event.',
-    );
+    throw new ImmutableError('not_found', NO_CHECKPOINT);
   }
 
   async function getEvidence(request: HttpRequest): Promise<HttpResponse> {

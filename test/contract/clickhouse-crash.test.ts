@@ -94,7 +94,13 @@ async function countsByBatch(): Promise<{ batch: number; rows: number }[]> {
 test('a second process on the same directory, and a damaged one, are refused in one sentence', async () => {
   const { startChdbServer } = await import('../../infra/chdb/server.ts');
   const { createLogger } = await import('../../infra/log.ts');
-  const options = { host: '127.0.0.1', port: 0, users: {}, log: createLogger('test', 'silent') };
+  const options = {
+    host: '127.0.0.1',
+    port: 0,
+    users: {},
+    generations: '/nowhere',
+    log: createLogger('test', 'silent'),
+  };
   await expect(startChdbServer({ ...options, path: server.path })).rejects.toMatchObject({
     code: 'misconfigured',
     message: `${server.path} is in use by process ${server.pid}.`,

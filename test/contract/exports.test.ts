@@ -1,19 +1,23 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parquetReadObjects } from 'hyparquet';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { verifyExportFile } from '../../cli/verify/export-file.ts';
 import type { EventInput } from '../../core/event.ts';
+import { parseExportManifest } from '../../core/export.ts';
 import { canonicalJson } from '../../core/json.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
 import { CSV_COLUMNS, EVIDENCE_COLUMNS } from '../../query/export/format.ts';
+import { createExportSource } from '../../query/export/source.ts';
 import { openApiDocument } from '../../query/openapi/document.ts';
 import {
   type ExportApi,
   type ExportProcess,
   type ExportWorld,
   ended,
+  SMALL_PARTS,
   startExportApi,
   startExportProcess,
   startExportWorld,
@@ -271,6 +275,11 @@ describe('a file', () => {
     expect(rows.map(fromCsv)).toEqual(events.map(expectedRow).map(withoutEvidence));
     expect(file.headers.get('content-type')).toContain('text/csv');
     expect(file.headers.get('content-disposition')).toBe(`attachment; filename="immutable-${shown.id}.csv"`);
+    expect(file.headers.get('content-length')).toBe(String(file.bytes.length));
+    const head = await api.call(null, 'HEAD', pathOf(shown.download_url));
+    expect(head.status).toBe(200);
+    expect(head.headers.get('content-length')).toBe(String(file.bytes.length));
+    expect(head.bytes.length).toBe(0);
     expect(shown).toMatchObject({ total_rows: events.length, file_size: file.bytes.length, filters: {} });
     expect(manifest).toEqual({
       version: 'immutable/export/v1',
@@ -294,6 +303,21 @@ describe('a file', () => {
       checkpoint: null,
       inclusion: null,
     });
+  });
+
+  test('has the same parts wherever each is guessed to end', async () => {
+    const source = createExportSource(world.reader);
+    const filter = { filters: {}, from: undefined, to: undefined };
+    const stretch = { after: events[0]!.createdAtMicros - 1, through: events.at(-1)!.createdAtMicros };
+    const plan = (guess?: number) => source.plan(WORKSPACE, filter, stretch, SMALL_PARTS.csv, guess);
+    const known = await plan();
+    expect(known.plan).toMatchObject({ first_seq: 1, is_cut: 1 });
+    const { rows } = known.plan;
+    for (const guessed of [0, 1, rows - 2, rows - 1, rows, rows + 1, events.length - 1]) {
+      expect(await plan(events[guessed]!.createdAtMicros), `at event ${guessed}`).toEqual(known);
+    }
+    expect(await plan(stretch.after)).toEqual(known);
+    expect(await plan(stretch.through + 1)).toEqual(known);
   });
 
   test('of CSV begins with a byte order mark only if that was asked for', async () => {
@@ -363,6 +387,24 @@ describe('a file', () => {
     expect(linesOf(file.bytes)).toEqual(hostile.map(expectedRow));
     const { file: parquet } = await make(HOSTILE, { format: 'parquet' });
     expect(await parquetRows(parquet.bytes)).toEqual(hostile.map(expectedRow).map(toMillis));
+  });
+});
+
+/** Until a log signs it, nobody vouches for a file; all else must hold. */
+describe('a file is sound to whoever verifies it', () => {
+  test.each(
+    ['ndjson', 'parquet', 'csv'].flatMap((format) =>
+      [WORKSPACE, HOSTILE, EMPTY].map((workspace) => ({ format, workspace })),
+    ),
+  )('in $format, of $workspace', async ({ format, workspace }) => {
+    const { file, manifest } = await make(workspace, { format });
+    const path = join(world.folder, `verified.${format}`);
+    writeFileSync(path, file.bytes);
+    const parsed = parseExportManifest(JSON.stringify(manifest));
+    const report = await verifyExportFile(path, parsed, { verifierKeys: [] }, () => {});
+    expect(report.rows).toBe(manifest.rows);
+    const open = report.checks.filter(({ outcome }) => outcome === 'failed' || outcome === 'unknown_signer');
+    expect(open.map(({ name }) => name)).toEqual(format === 'csv' ? ['cells', 'checkpoint'] : ['checkpoint']);
   });
 });
 

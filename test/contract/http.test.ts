@@ -14,6 +14,15 @@ import { startHttpServer } from '../../infra/http/server.ts';
 import { HTTP_LIMITS, type HttpServer, type Route } from '../../infra/http/types.ts';
 import { createMetrics } from '../../infra/metrics.ts';
 
+/** Streams that say how long they are. */
+const SIZED: Record<string, { says: number; gives: number }> = {
+  '/sized': { says: 20_000_000, gives: 20_000_000 },
+  '/sized-nothing': { says: 0, gives: 0 },
+  '/sized-short': { says: 300_000, gives: 100_000 },
+  '/sized-long': { says: 150_000, gives: 300_000 },
+};
+const SIZED_CHUNK_BYTES = 100_000;
+
 const hasOpenssl = spawnSync('openssl', ['version']).status === 0;
 
 /** What every server behind `startHttpServer` keeps, as seen from the socket. */
@@ -118,6 +127,15 @@ describe.each(['uws', 'node'] as const)('HTTP server %s', (kind) => {
       path: '/stream',
       handler: () => ({ status: 200, headers: { 'content-type': 'text/plain' }, body: chunks(50, 1_000) }),
     },
+    ...(Object.entries(SIZED).map(([path, { says, gives }]) => ({
+      method: 'GET',
+      path,
+      handler: () => ({
+        status: 200,
+        length: says,
+        body: chunks(gives / SIZED_CHUNK_BYTES, SIZED_CHUNK_BYTES),
+      }),
+    })) satisfies Route[]),
     { method: 'GET', path: '/endless', handler: () => ({ status: 200, body: chunks(1e9, 64 * 1024) }) },
     { method: 'GET', path: '/broken', handler: () => ({ status: 200, body: breaking() }) },
     ...healthRoutes({ metrics: createMetrics('test'), ready: () => problems }),
@@ -326,6 +344,8 @@ describe.each(['uws', 'node'] as const)('HTTP server %s', (kind) => {
       ['/things/all', '5'],
       ['/big', '5000000'],
       ['/stream', undefined],
+      ['/sized', '20000000'],
+      ['/sized-nothing', '0'],
     ] as const) {
       const answer = await ask(request('HEAD', path));
       expect(answer.status).toBe(200);
@@ -405,6 +425,43 @@ describe.each(['uws', 'node'] as const)('HTTP server %s', (kind) => {
     const streamed = await ask(get('/stream'));
     expect(streamed.headers['transfer-encoding']).toBe('chunked');
     expect(streamed.body).toBe('x'.repeat(50_000));
+  });
+
+  it('says how long a stream is where that is known', async () => {
+    const client = await open(server.port);
+    for (const path of ['/sized', '/sized-nothing', '/sized']) {
+      client.socket.write(get(path));
+      const answer = await client.nextAnswer();
+      expect(answer.headers['content-length']).toBe(String(SIZED[path]?.says));
+      expect(answer.headers['transfer-encoding']).toBeUndefined();
+      expect(answer.body).toBe('x'.repeat(SIZED[path]?.says ?? -1));
+    }
+    client.socket.destroy();
+  });
+
+  it('closes where a stream is not as long as was said', async () => {
+    for (const path of ['/sized-short', '/sized-long']) {
+      logged.length = 0;
+      await expect(ask(get(path)), path).rejects.toThrow('closed after');
+      expect(logged.join(''), path).toContain('an answer broke off');
+    }
+  });
+
+  it('pulls from a sized stream only what the client reads, and loses nothing of it', async () => {
+    pulled = 0;
+    streamsStopped = 0;
+    const client = await open(server.port);
+    client.socket.pause();
+    client.socket.write(get('/sized'));
+    await delay(300);
+    expect(pulled).toBeLessThan(190);
+    client.socket.resume();
+    expect((await client.nextAnswer()).body).toBe('x'.repeat(20_000_000));
+    client.socket.write(get('/sized'));
+    client.socket.pause();
+    await delay(100);
+    client.socket.destroy();
+    await expect.poll(() => streamsStopped, { timeout: 5_000 }).toBe(2);
   });
 
   it('pulls from a stream only what the client reads, and stops it when the client goes', async () => {

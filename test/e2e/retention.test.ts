@@ -14,6 +14,7 @@ const DAYS = 40;
 let stack: Stack;
 let workspaceId: string;
 let key: string;
+let analyst: { url: string; user: string; password: string } | undefined;
 
 beforeAll(async () => {
   stack = await startStack();
@@ -68,6 +69,15 @@ async function archivedByOperator(): Promise<string[]> {
       "SELECT resource_id FROM immutable.events WHERE action = 'immutable.events_archived'",
     )
   ).map((row) => row.resource_id);
+}
+
+/** What the workspace's analyst counts. */
+async function analystCount(): Promise<string> {
+  analyst ??= JSON.parse((await immutable('analyst', 'create', '--workspace', workspaceId, '--json')).stdout);
+  const { url = '', user = '', password = '' } = analyst ?? {};
+  const headers = { 'X-ClickHouse-User': user, 'X-ClickHouse-Key': password };
+  const response = await fetch(url, { method: 'POST', headers, body: 'SELECT count() FROM audit_events' });
+  return await response.text();
 }
 
 async function select<Row>(query: string): Promise<Row[]> {
@@ -146,7 +156,11 @@ describe('a workspace that keeps its events for ten days', () => {
       pagination: { total: 0 },
     });
 
+    await until(async () => (await analystCount()) === '10\n', 5_000);
+    expect((await get('/verify')).json).toMatchObject({ data: { valid: true, events_checked: DAYS } });
+
     await immutable('workspace', 'hold', workspaceId, '--reason', 'case 7');
+    await until(async () => (await analystCount()) === `${DAYS}\n`, 5_000);
     await until(async () => (await get(`/events/${id}`)).status === 200, 5_000);
     expect((await immutable('retention', 'run')).stdout).toBe('Nothing is past its retention.\n');
     await immutable('workspace', 'hold', workspaceId, '--release');

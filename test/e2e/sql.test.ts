@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -130,4 +132,35 @@ test('the command for people, and for a workspace that is not there', async () =
   const none = await immutable('analyst', 'create', '--workspace', 'ws_0000000000000000');
   expect(none.code).toBe(1);
   expect(none.output).toContain('There is no workspace ws_0000000000000000.');
+});
+
+test('a password that is rotated or revoked ends at once, and no other with it', async () => {
+  const other = JSON.parse(
+    (await immutable('analyst', 'create', '--workspace', otherWorkspace.workspace.id, '--json')).stdout,
+  );
+  const old = analyst;
+  analyst = JSON.parse((await immutable('analyst', 'rotate', stack.workspaceId, '--json')).stdout);
+  expect(await curl('SELECT 1')).toBe('1\n');
+  const rotated = analyst;
+  analyst = old;
+  expect(await curl('SELECT 1')).toContain('Authentication failed');
+
+  expect((await immutable('analyst', 'revoke', stack.workspaceId)).stdout).toContain('is revoked');
+  for (const former of [old, rotated]) {
+    analyst = former;
+    expect(await curl('SELECT 1')).toContain('Authentication failed');
+  }
+  const shown = await immutable('analyst', 'create', '--workspace', stack.workspaceId);
+  expect(shown.code).toBe(1);
+  expect(shown.output).toContain('analyst rotate');
+  analyst = other;
+  expect(await curl('SELECT 1')).toBe('1\n');
+  analyst = JSON.parse((await immutable('analyst', 'rotate', stack.workspaceId, '--json')).stdout);
+  expect(await curl('SELECT 1')).toBe('1\n');
+
+  const file = join(stack.directory.keys, 'analysts', `${stack.workspaceId}.json`);
+  writeFileSync(file, '{"generation":');
+  const refused = await curl('SELECT 1');
+  expect(refused).toContain('Authentication failed');
+  expect(refused).not.toContain('analysts/');
 });

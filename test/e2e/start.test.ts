@@ -111,10 +111,13 @@ describe('a running stack', () => {
     }
     expect(statSync(directory.credentialsFile).mode & 0o777).toBe(0o600);
     expect(statSync(directory.runFile).mode & 0o777).toBe(0o600);
-    expect(credentials).toMatchObject({ setup_url: null, clickhouse: { user: 'reader' } });
+    expect(credentials).toMatchObject({
+      setup_url: null,
+      clickhouse: { user: `analyst_${credentials.workspace_id}` },
+    });
   });
 
-  it('gives a ClickHouse user that reads and does not write', async () => {
+  it('gives a ClickHouse user that reads its workspace and does not write', async () => {
     const { url, user, password } = stack.credentials.clickhouse;
     const ask = (query: string) =>
       fetch(url, {
@@ -122,9 +125,13 @@ describe('a running stack', () => {
         headers: { 'X-ClickHouse-User': user, 'X-ClickHouse-Key': password },
         body: query,
       });
-    const count = await ask('SELECT count() >= 0 FROM immutable.events');
+    const count = await ask('SELECT uniqExact(workspace_id) <= 1 FROM audit_events');
     expect((await count.text()).trim()).toBe('1');
-    for (const query of ['TRUNCATE TABLE immutable.events', 'DROP TABLE immutable.events']) {
+    for (const query of [
+      'SELECT count() FROM immutable.events',
+      'TRUNCATE TABLE immutable.events',
+      'DROP TABLE immutable.events',
+    ]) {
       const refused = await ask(query);
       expect(refused.status).not.toBe(200);
       await refused.text();

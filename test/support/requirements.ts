@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'vitest';
+import { LIBREOFFICE_FOLDER } from './libreoffice.ts';
 import { RADOSGW_FOLDER } from './s3.ts';
 
 /** Something a machine may lack. */
@@ -41,6 +42,15 @@ export const s3Server: Need = {
   missing: async () => {
     if (existsSync(join(RADOSGW_FOLDER, 'ORIGIN'))) return undefined;
     return process.env.TEST_NO_S3_SERVER ?? 'npm test installs it, and did not run in this folder';
+  },
+};
+
+/** LibreOffice Calc, which `npm test` installs (infra/setup/libreoffice.mjs) and only tests use. */
+export const spreadsheet: Need = {
+  name: 'spreadsheet program',
+  missing: async () => {
+    if (existsSync(join(LIBREOFFICE_FOLDER, 'ORIGIN'))) return undefined;
+    return process.env.TEST_NO_SPREADSHEET ?? 'npm test installs it, and did not run in this folder';
   },
 };
 

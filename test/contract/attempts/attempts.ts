@@ -50,6 +50,8 @@ const HIDDEN_TABLES = [
   'boundaries',
   'schema_migrations',
   'restored_events',
+  'retention_windows',
+  'retained_from',
 ].flatMap((table) => [
   refused(`SELECT * FROM immutable.${table}`),
   refused(`SELECT count() FROM immutable.\`${table}\``),
@@ -150,6 +152,15 @@ const INNER_SETTINGS = [
   'SELECT 1 IN (SELECT 1 SETTINGS max_threads = 4)',
   'SELECT 1 AS a INTERSECT SELECT 1 SETTINGS max_threads = 4 EXCEPT SELECT 2',
 ].map((sql) => embedded(refused(sql)));
+
+/** With these the engine answers nobody any more, or limits everybody by what one query says. */
+const STANDSTILL = [
+  embedded(refused('SELECT 1 SETTINGS interactive_delay = 0')),
+  embedded(search('interactive_delay=0', 'refused')),
+  embedded(refused('SELECT 1 SETTINGS max_memory_usage_for_user = 1')),
+  embedded(search('max_memory_usage_for_user=1', 'refused')),
+  embedded(refused('SELECT 1 FORMAT TSV SETTINGS interactive_delay = 0')),
+];
 
 const TABLE_FUNCTIONS: Attempt[] = [
   ...[
@@ -648,6 +659,7 @@ export const ATTEMPTS: readonly Attempt[] = [
   ...OTHER_WORKSPACES,
   ...BINDING_SETTING,
   ...INNER_SETTINGS,
+  ...STANDSTILL,
   ...TABLE_FUNCTIONS,
   ...SCALAR_FUNCTIONS,
   ...STATEMENTS,
