@@ -6,6 +6,7 @@ import {
   rangeHashes,
   rootIn,
   rootTiles,
+  TILE_WIDTH,
   type TileName,
   type Tiles,
   tileKey,
@@ -164,13 +165,16 @@ function subtreeRoots(heights: number): Uint8Array[] {
   return roots;
 }
 
+const FULL_TILES = [0, 1, 2, 3].map((level) => {
+  const hash = SUBTREE_ROOTS[8 * level] ?? new Uint8Array();
+  return Uint8Array.from({ length: TILE_WIDTH * HASH_BYTES }, (_, at) => hash[at % HASH_BYTES] ?? 0);
+});
+
 function tilesAtHand(names: readonly TileName[]): Tiles {
   return new Map(
-    names.map((name) => {
-      const hash = SUBTREE_ROOTS[8 * name.level] ?? new Uint8Array();
-      const hashes = new Uint8Array(name.width * HASH_BYTES);
-      for (let at = 0; at < hashes.length; at += HASH_BYTES) hashes.set(hash, at);
-      return [tileKey(name), hashes];
-    }),
+    names.map((name) => [
+      tileKey(name),
+      (FULL_TILES[name.level] ?? new Uint8Array()).subarray(0, name.width * HASH_BYTES),
+    ]),
   );
 }
