@@ -131,6 +131,21 @@ describe('the check that finds it names what and where', () => {
       'occurred_at is',
       (row) => (row.occurred_at = '2026-01-01T00:00:00.000000Z'),
     ],
+    [
+      'a column of no export',
+      'cells',
+      'event 5: "approved_by" is no column',
+      (row) => (row.approved_by = 'CEO'),
+    ],
+    [
+      'a column renamed',
+      'cells',
+      'the column session_id is missing',
+      (row) => {
+        row.session = row.session_id;
+        delete row.session_id;
+      },
+    ],
     ['a column left out', 'cells', 'action is null', (row) => delete row.action],
     ['a column of another type', 'cells', 'tenant_id is 5', (row) => (row.tenant_id = 5)],
     [

@@ -157,6 +157,7 @@ export function createExportChecker(
   /** What is wrong with a row that is not exactly what its cells make it. */
   function explain(texts: RowTexts): void {
     const { seq, row } = texts;
+    checkColumns(row, seq);
     const body = readCanonical(texts.body);
     if (body === undefined) tally.problem('event_hash', 'the body is not canonical JSON', seq);
     else {
@@ -174,6 +175,16 @@ export function createExportChecker(
     else compareCells(row, personal, 'private', seq);
     if (body !== undefined && privateDigest(texts.private, texts.salt, hasher) !== body.private) {
       tally.problem('private', 'the digest in the body is another', seq);
+    }
+  }
+
+  /** One that an export does not have would say something that no text covers. */
+  function checkColumns(row: JsonObject, seq: number): void {
+    for (const name of Object.keys(row)) {
+      if (!COLUMNS.has(name)) tally.problem('cells', `${show(name)} is no column of an export`, seq);
+    }
+    for (const name of COLUMNS) {
+      if (row[name] === undefined) tally.problem('cells', `the column ${name} is missing`, seq);
     }
   }
 
@@ -302,7 +313,7 @@ function isIntact(
   workspaceId: string,
   hasher: Hasher,
 ): boolean {
-  const event = eventOf(row, workspaceId);
+  const event = Object.keys(row).length === COLUMNS.size ? eventOf(row, workspaceId) : undefined;
   if (event === undefined) return false;
   try {
     const texts = canonicalTexts(event, salt, hasher);
@@ -370,6 +381,11 @@ const CELLS: Readonly<Record<TextName, readonly EventField[]>> = {
   body: EVENT_FIELDS.filter(({ text, name }) => text === 'body' && name !== 'workspace_id'),
   private: EVENT_FIELDS.filter(({ text }) => text === 'private'),
 };
+
+const COLUMNS: ReadonlySet<string> = new Set([
+  ...[...CELLS.body, ...CELLS.private].map(({ name }) => name),
+  ...['created_at', 'seq', 'event_hash', 'previous_event_hash', 'body', 'private', 'salt'],
+]);
 
 function absent({ kind }: EventField): unknown {
   return kind === 'targets' ? [] : null;
