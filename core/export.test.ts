@@ -392,6 +392,30 @@ describe('a manifest', () => {
   });
 });
 
+describe('a member that stands twice, which another program may read otherwise', () => {
+  test.each<[string, (line: string) => string]>([
+    ['a column', (line) => line.replace('{', '{"actor_name":"Eve",')],
+    ['a member of metadata', (line) => line.replace('"title":', '"title":"forged","title":')],
+  ])('%s', (_, change) => {
+    const checker = createExportChecker(
+      parseExportManifest(JSON.stringify(exportManifest(LOG, FILE))),
+      TRUST,
+    );
+    for (const event of LOG) {
+      const line = JSON.stringify(exportRow(event));
+      checker.line(event.seq === 5 ? change(line) : line);
+    }
+    expect(found(checker.end(FILE))).toEqual({
+      row: 'failed: row 5: a member stands twice, with two values to choose from',
+    });
+  });
+
+  it('in a manifest', () => {
+    const text = JSON.stringify(exportManifest(LOG, FILE));
+    expect(() => parseExportManifest(text.replace('{', '{"rows":1,'))).toThrow(/stands twice/);
+  });
+});
+
 describe('rows that are hostile', () => {
   test.each<[string, string]>([
     ['deep nesting', '['.repeat(200_000) + ']'.repeat(200_000)],

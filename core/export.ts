@@ -5,7 +5,7 @@ import { ImmutableError } from './errors.ts';
 import { type CompleteEvent, EVENT_FIELDS, type EventField, type TextName } from './event.ts';
 import { shorten } from './findings.ts';
 import { type Hasher, portableHasher } from './hash.ts';
-import { canonicalJson, isJsonObject, type JsonObject } from './json.ts';
+import { canonicalJson, hasTwins, isJsonObject, type JsonObject } from './json.ts';
 import { checkSeal, parseSeal, SEAL_CHECKS, type Seal } from './seal.ts';
 import { isCanonicalTimestamp, parseTimestamp } from './time.ts';
 import type { Trust } from './trust.ts';
@@ -37,6 +37,7 @@ export interface ExportEnd {
 /** Throws `validation_failed` for anything that is not the text of a manifest. */
 export function parseExportManifest(text: string): ExportManifest {
   const value = parseJson(text);
+  if (isJsonObject(value) && hasTwins(text)) throw malformed('a member stands twice');
   if (!isJsonObject(value) || value.version !== EXPORT_MANIFEST_VERSION) {
     throw malformed(`version must be ${EXPORT_MANIFEST_VERSION}`);
   }
@@ -237,8 +238,17 @@ export function createExportChecker(
     }
   }
 
+  function checkLine(text: string): void {
+    const row = parseJson(text);
+    checkRow(row);
+    // Written again, no member stands twice; only where the spelling differs must be looked for it.
+    if (isJsonObject(row) && !isSpelling(text, row) && hasTwins(text)) {
+      tally.problem('row', `row ${rows}: a member stands twice, with two values to choose from`);
+    }
+  }
+
   return {
-    line: (text) => checkRow(parseJson(text)),
+    line: checkLine,
     row: checkRow,
     link({ seq, event_hash, previous_event_hash }) {
       rows += 1;
@@ -409,6 +419,14 @@ function sameText(value: unknown, text: string): boolean {
     return canonicalJson(value) === text;
   } catch {
     return false;
+  }
+}
+
+function isSpelling(text: string, value: JsonObject): boolean {
+  try {
+    return JSON.stringify(value) === text;
+  } catch {
+    return false; // too deep to be written
   }
 }
 

@@ -20,6 +20,48 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/**
+ * Whether some object of a JSON text names a member twice: one program would then read the first value, another
+ * the last. `text` must be one that `JSON.parse` accepts.
+ */
+export function hasTwins(text: string): boolean {
+  /** Of each object or array that is open, the names so far; an array has none. */
+  const open: (Set<string> | null)[] = [];
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at];
+    if (character === '{') open.push(new Set());
+    else if (character === '[') open.push(null);
+    else if (character === '}' || character === ']') open.pop();
+    else if (character === '"') {
+      const end = endOfString(text, at);
+      const names = open.at(-1);
+      if (names != null && isName(text, end)) {
+        const name: unknown = JSON.parse(text.slice(at, end));
+        if (names.has(String(name))) return true;
+        names.add(String(name));
+      }
+      at = end - 1;
+    }
+  }
+  return false;
+}
+
+/** Behind the closing quote of the string that begins at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at += 1) {
+    if (text[at] === '\\') at += 1;
+    else if (text[at] === '"') return at + 1;
+  }
+  return text.length;
+}
+
+/** Whether the string that ends here is the name of a member rather than a value. */
+function isName(text: string, end: number): boolean {
+  let at = end;
+  while (' \t\n\r'.includes(text[at] ?? 'x')) at += 1;
+  return text[at] === ':';
+}
+
 function serialise(value: unknown, depth: number): string {
   if (typeof value === 'string') return canonicalString(value);
   if (typeof value === 'number') return canonicalNumber(value);

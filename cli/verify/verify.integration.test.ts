@@ -214,6 +214,15 @@ describe('evidence', () => {
     expect((await verify(file, { verifierKeys: [], policy })).code).toBe(0);
   });
 
+  it('with a member that stands twice is not believed: another program might read the other one', async () => {
+    const text = JSON.stringify(evidenceOf(CHAIN.slice(0, 9), 4));
+    const said = await verify(write('e.json', text.replace('"event":{', '"event":{"body":"{}",')));
+    expect(said.code).toBe(1);
+    expect(found(said)).toEqual({
+      format: 'failed: a member stands twice, with two values to choose from',
+    });
+  });
+
   it('can be shown without its personal data', async () => {
     const file = write('e.json', JSON.stringify(evidenceOf(CHAIN.slice(0, 9), 4)));
     const { code, out } = await run((terminal) => redactCommand(terminal, { target: file, json: false }));
