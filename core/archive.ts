@@ -69,7 +69,7 @@ export function parseArchiveLine(text: string): ArchivedEvent | undefined {
 /** Throws `validation_failed` for anything that is not the text of a manifest. */
 export function parseArchiveManifest(text: string): ArchiveManifest {
   const value = parse(text);
-  if (!isManifest(value) || hasTwins(text)) {
+  if (!isManifest(value) || hasTwins(text, value)) {
     throw new ImmutableError('validation_failed', `This is not a manifest of the format ${ARCHIVE_FORMAT}.`);
   }
   parseSeal({ ...value });

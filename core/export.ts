@@ -37,7 +37,7 @@ export interface ExportEnd {
 /** Throws `validation_failed` for anything that is not the text of a manifest. */
 export function parseExportManifest(text: string): ExportManifest {
   const value = parseJson(text);
-  if (isJsonObject(value) && hasTwins(text)) throw malformed('a member stands twice');
+  if (isJsonObject(value) && hasTwins(text, value)) throw malformed('a member stands twice');
   if (!isJsonObject(value) || value.version !== EXPORT_MANIFEST_VERSION) {
     throw malformed(`version must be ${EXPORT_MANIFEST_VERSION}`);
   }
@@ -241,8 +241,7 @@ export function createExportChecker(
   function checkLine(text: string): void {
     const row = parseJson(text);
     checkRow(row);
-    // Written again, no member stands twice; only where the spelling differs must be looked for it.
-    if (isJsonObject(row) && !isSpelling(text, row) && hasTwins(text)) {
+    if (isJsonObject(row) && hasTwins(withoutTexts(text), row)) {
       tally.problem('row', `row ${rows}: a member stands twice, with two values to choose from`);
     }
   }
@@ -422,12 +421,22 @@ function sameText(value: unknown, text: string): boolean {
   }
 }
 
-function isSpelling(text: string, value: JsonObject): boolean {
-  try {
-    return JSON.stringify(value) === text;
-  } catch {
-    return false; // too deep to be written
-  }
+/**
+ * The line with `body`, `private` and `salt` emptied, if it ends with these three, as ours do: its longest texts need
+ * not be looked through for names. Within a JSON string a quote has a backslash before it, so `","` stands only
+ * between two members.
+ */
+function withoutTexts(line: string): string {
+  const body = line.indexOf(',"body":"');
+  const endOfBody = line.indexOf('","', body + 9);
+  const endOfPrivate = line.indexOf('","', endOfBody + 3);
+  const isTail =
+    body > 0 &&
+    line.startsWith('","private":"', endOfBody) &&
+    line.startsWith('","salt":"', endOfPrivate) &&
+    line.indexOf('"', endOfPrivate + 10) === line.length - 2 &&
+    line.endsWith('}');
+  return isTail ? `${line.slice(0, body)},"body":"","private":"","salt":""}` : line;
 }
 
 function parseJson(text: string): unknown {

@@ -144,8 +144,7 @@ describe('a member that stands twice', () => {
     '{"__proto__":1,"__proto__":2}',
     '{"":1,"":2}',
   ])('is found: %s', (text) => {
-    expect(JSON.parse(text)).toBeDefined();
-    expect(hasTwins(text)).toBe(true);
+    expect(hasTwins(text, JSON.parse(text))).toBe(true);
   });
 
   test.each([
@@ -157,11 +156,11 @@ describe('a member that stands twice', () => {
     '7',
     '{}',
   ])('is not seen where there is none: %s', (text) => {
-    expect(JSON.parse(text)).toBeDefined();
-    expect(hasTwins(text)).toBe(false);
+    expect(hasTwins(text, JSON.parse(text))).toBe(false);
   });
 
   test('is looked for however deep the text is', () => {
-    expect(hasTwins(`${'['.repeat(100_000)}{"a":1,"a":2}${']'.repeat(100_000)}`)).toBe(true);
+    const text = `${'['.repeat(100_000)}{"a":1,"a":2}${']'.repeat(100_000)}`;
+    expect(hasTwins(text, JSON.parse(text))).toBe(true);
   });
 });

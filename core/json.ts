@@ -22,35 +22,45 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 /**
  * Whether some object of a JSON text names a member twice: one program would then read the first value, another
- * the last. `text` must be one that `JSON.parse` accepts.
+ * the last. `value` is what `JSON.parse` makes of `text`: it has fewer members than the text has names.
  */
-export function hasTwins(text: string): boolean {
-  /** Of each object or array that is open, the names so far; an array has none. */
-  const open: (Set<string> | null)[] = [];
-  for (let at = 0; at < text.length; at += 1) {
-    const character = text[at];
-    if (character === '{') open.push(new Set());
-    else if (character === '[') open.push(null);
-    else if (character === '}' || character === ']') open.pop();
-    else if (character === '"') {
-      const end = endOfString(text, at);
-      const names = open.at(-1);
-      if (names != null && isName(text, end)) {
-        const name: unknown = JSON.parse(text.slice(at, end));
-        if (names.has(String(name))) return true;
-        names.add(String(name));
-      }
-      at = end - 1;
-    }
-  }
-  return false;
+export function hasTwins(text: string, value: unknown): boolean {
+  return namesIn(text) > membersOf(value);
 }
+
+/** How many strings of a JSON text are names of members: only these are followed by a colon. */
+function namesIn(text: string): number {
+  let names = 0;
+  for (let start = text.indexOf('"'); start !== -1; ) {
+    const end = endOfString(text, start);
+    if (isName(text, end)) names += 1;
+    start = text.indexOf('"', end);
+  }
+  return names;
+}
+
+/** Of all objects within, however deep. */
+function membersOf(value: unknown): number {
+  let members = 0;
+  const open: unknown[] = [value];
+  while (open.length > 0) {
+    const next = open.pop();
+    if (typeof next !== 'object' || next === null) continue;
+    const values: unknown[] = Array.isArray(next) ? next : Object.values(next);
+    if (!Array.isArray(next)) members += values.length;
+    for (const inner of values) if (typeof inner === 'object') open.push(inner);
+  }
+  return members;
+}
+
+const BACKSLASH = 92;
 
 /** Behind the closing quote of the string that begins at `start`. */
 function endOfString(text: string, start: number): number {
-  for (let at = start + 1; at < text.length; at += 1) {
-    if (text[at] === '\\') at += 1;
-    else if (text[at] === '"') return at + 1;
+  for (let at = text.indexOf('"', start + 1); at !== -1; at = text.indexOf('"', at + 1)) {
+    let backslashes = 0;
+    while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes += 1;
+    if (backslashes % 2 === 0) return at + 1;
   }
   return text.length;
 }

@@ -31,7 +31,7 @@ export async function findKind(path: string, manifestPath: string | undefined): 
   }
   const document = beginning.length <= MAX_DOCUMENT_BYTES ? parseObject(beginning) : undefined;
   if (typeof document?.format === 'string' && EVIDENCE.test(document.format)) {
-    return { kind: 'evidence', evidence: document, hasTwins: hasTwins(beginning.toString('utf8')) };
+    return { kind: 'evidence', evidence: document, hasTwins: hasTwins(beginning.toString('utf8'), document) };
   }
   if (document?.version === EXPORT_MANIFEST_VERSION) {
     return { kind: 'export', manifest: path, file: requireNamed(path, document.file_name) };
