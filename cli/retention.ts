@@ -1,10 +1,12 @@
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Readable } from 'node:stream';
-import { readOrCreateInstall } from '../control/install.ts';
+import { type Install, readOrCreateInstall } from '../control/install.ts';
 import { partitionOf } from '../control/partition.ts';
 import type { Plan } from '../control/plans.ts';
 import { holdWorkspace, releaseWorkspace, retentionOf, setRetention } from '../control/retention.ts';
+import { isSignedBy, logNameOf, readSigningKeys, SIGNING_KEYS } from '../control/signing-keys.ts';
+import { readWitnessPolicy } from '../control/witness-policy.ts';
 import { listWorkspaces, setPlan, type Workspace } from '../control/workspaces.ts';
 import {
   type ArchivedEvent,
@@ -13,7 +15,7 @@ import {
   parseArchiveManifest,
 } from '../core/archive.ts';
 import { ImmutableError } from '../core/errors.ts';
-import { connectClickHouse } from '../infra/clickhouse/client.ts';
+import { type ClickHouseClient, connectClickHouse } from '../infra/clickhouse/client.ts';
 import type { Config } from '../infra/config.ts';
 import { crc32, nativeHasher } from '../infra/hash.ts';
 import { createLogger } from '../infra/log.ts';
@@ -35,7 +37,9 @@ import {
 } from '../pipeline/retention/archives.ts';
 import { clickHouseRetentionStore } from '../pipeline/retention/clickhouse-store.ts';
 import { type Removal, type RetentionReport, runRetention } from '../pipeline/retention/run.ts';
+import type { SignedLog } from '../pipeline/retention/signed-log.ts';
 import type { RetentionStore } from '../pipeline/retention/store.ts';
+import { createCoverage } from '../query/proofs/coverage.ts';
 import { dataDirAt } from './data-dir.ts';
 import { natsUrlFor } from './manage.ts';
 import { runningClickHouseUrl } from './running-clickhouse.ts';
@@ -79,6 +83,7 @@ export async function retentionRunCommand(
     const report = await runRetention({
       store: clickHouseRetentionStore(clickhouse),
       objects: await objectStore(config),
+      signed: await signedLog(config, nc, clickhouse, install),
       workspaces: () => listWorkspaces(buckets.workspaces),
       tell: async (removal) => {
         const event = retentionEvent(
@@ -113,6 +118,24 @@ export async function retentionRunCommand(
     await clickhouse.close();
     await nc.close();
   }
+}
+
+/** Checkpoints and tiles, by the keys that ever signed. */
+async function signedLog(
+  config: Config,
+  nc: NatsConnection,
+  clickhouse: ClickHouseClient,
+  { log_origin }: Install,
+): Promise<SignedLog> {
+  const stored = await (await openBucket(nc, BUCKETS.signing)).get(SIGNING_KEYS);
+  const keys = stored === undefined ? undefined : readSigningKeys(stored.value);
+  const witnessedOnly = readWitnessPolicy(config.witnessPolicy) !== undefined;
+  const coverage = createCoverage(clickhouse, { witnessedOnly, patienceMs: 0 });
+  return {
+    placeOf: (workspaceId, seq) => coverage(workspaceId, seq, new AbortController().signal),
+    isSigned: (workspaceId, note) =>
+      keys !== undefined && isSignedBy(keys, logNameOf(log_origin, workspaceId), note, nativeHasher),
+  };
 }
 
 function alarmKey(workspaceId: string): string {

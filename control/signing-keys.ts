@@ -40,7 +40,8 @@ export type StoredSigningKey = SigningKeys['keys'][number];
 
 export const readSigningKeys = recordReader('record of signing keys', schema);
 
-const KEY = 'log';
+/** The one key of their bucket. */
+export const SIGNING_KEYS = 'log';
 /** What the keys are sealed for; never changes. */
 export const SIGNING_KEY_PURPOSE = 'immutable signing key';
 
@@ -61,14 +62,14 @@ export async function ensureSigningKeys(
   sealer: Sealer,
   now: Clock = Date.now,
 ): Promise<SigningKeys> {
-  const stored = await bucket.get(KEY);
+  const stored = await bucket.get(SIGNING_KEYS);
   if (stored !== undefined) return readSigningKeys(stored.value);
   try {
     const made: SigningKeys = { keys: [newKey(sealer, now())] };
-    await bucket.create(KEY, made);
+    await bucket.create(SIGNING_KEYS, made);
     return made;
   } catch (error) {
-    const other = isConflict(error) ? await bucket.get(KEY) : undefined;
+    const other = isConflict(error) ? await bucket.get(SIGNING_KEYS) : undefined;
     if (other === undefined) throw error;
     return readSigningKeys(other.value);
   }
@@ -87,7 +88,7 @@ export async function rotateSigningKey(
   if (!Number.isInteger(overlapDays) || overlapDays < 0 || overlapDays > MAX_OVERLAP_DAYS) {
     throw new ImmutableError('validation_failed', `An overlap has 0 to ${MAX_OVERLAP_DAYS} days.`);
   }
-  const stored = await bucket.get(KEY);
+  const stored = await bucket.get(SIGNING_KEYS);
   if (stored === undefined) throw new ImmutableError('not_found', 'There is no signing key yet.');
   const until = timestamp(now() + overlapDays * DAY_MS);
   const { keys: before } = readSigningKeys(stored.value);
@@ -98,7 +99,7 @@ export async function rotateSigningKey(
       ...before.map((key) => ({ ...key, signs_until: key.signs_until ?? until })),
     ],
   };
-  await bucket.update(KEY, rotated, stored.revision);
+  await bucket.update(SIGNING_KEYS, rotated, stored.revision);
   return rotated;
 }
 
@@ -164,7 +165,7 @@ export interface SigningKeyWatch {
 export async function watchSigningKeys(bucket: Bucket): Promise<SigningKeyWatch> {
   let known: SigningKeys | undefined;
   const stop = await bucket.watch((key, entry) => {
-    if (key === KEY && entry !== undefined) known = readSigningKeys(entry.value);
+    if (key === SIGNING_KEYS && entry !== undefined) known = readSigningKeys(entry.value);
   });
   return { current: () => known, stop };
 }

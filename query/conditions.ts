@@ -60,19 +60,25 @@ function addAction(where: Where, action: string): void {
   }
 }
 
-/**
- * Type and id together ask for one target that has both. `has` is what the index serves, and leaves few rows
- * for the other condition, which is in none.
- */
+/** Type and id together ask for one target that has both, which an index of its own lists. */
 function addTarget(where: Where, type: string | undefined, id: string | undefined): void {
-  if (id !== undefined) where.add('has(target_ids, {target_id:String})', { target_id: id });
-  if (type === undefined) return;
-  const condition =
-    id === undefined
-      ? 'has(target_types, {target_type:String})'
-      : 'arrayExists((t, i) -> t = {target_type:String} AND i = {target_id:String}, target_types, target_ids)';
-  where.add(condition, { target_type: type });
+  if (type !== undefined && id !== undefined) {
+    const pair = targetPair('{target_type:String}', '{target_id:String}');
+    where.add(`has(${TARGET_PAIRS}, ${pair})`, { target_type: type, target_id: id });
+  } else if (type !== undefined) {
+    where.add('has(target_types, {target_type:String})', { target_type: type });
+  } else if (id !== undefined) {
+    where.add('has(target_ids, {target_id:String})', { target_id: id });
+  }
 }
+
+/** Both as one text. The length in front keeps apart what would read the same: `a` with `bc`, and `ab` with `c`. */
+function targetPair(type: string, id: string): string {
+  return `concat(toString(length(${type})), ':', ${type}, ${id})`;
+}
+
+/** Must read as the expression of the index `target_pairs_values`, or it is computed for every event. */
+const TARGET_PAIRS = `arrayMap((type, id) -> ${targetPair('type', 'id')}, target_types, arrayResize(target_ids, length(target_types)))`;
 
 /** A text inside a LIKE pattern that matches only itself. */
 function literally(text: string): string {

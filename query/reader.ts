@@ -1,31 +1,36 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { ImmutableError } from '../core/errors.ts';
+import type { Micros } from '../core/time.ts';
 import { ask, askWithin } from './ask.ts';
 import type { Place, Total } from './cursor.ts';
 import type { EventRow } from './present.ts';
 import {
   countQuery,
   EXACT_TOTAL,
+  EXACT_TOTAL_OF_TEXTS,
   eventQuery,
+  extrapolate,
   isFiltered,
   narrowing,
-  pageQuery,
-  SAMPLE_ROWS,
+  pageQueries,
+  type Sample,
   type Search,
   sampleQuery,
   spanQuery,
 } from './search.ts';
 import type { SqlQuery } from './sql.ts';
 
-/** What one search may cost, in seconds of ClickHouse's time. */
+/** What one search may cost. */
 export interface SearchBudget {
-  /** A page that takes longer is refused, with what to narrow. */
+  /** Of ClickHouse's time: a page that takes longer is refused, with what to narrow. */
   pageSeconds: number;
-  /** A total that takes longer is estimated. */
+  /** Of ClickHouse's time: a total that takes longer to count is estimated. */
   countSeconds: number;
+  /** With `search`, among more events than this, only `EXACT_TOTAL_OF_TEXTS` matches are counted. */
+  countTexts: number;
 }
 
-export const SEARCH_BUDGET: SearchBudget = { pageSeconds: 2.5, countSeconds: 1 };
+export const SEARCH_BUDGET: SearchBudget = { pageSeconds: 2.5, countSeconds: 1, countTexts: 500_000 };
 
 export interface Page {
   rows: EventRow[];
@@ -42,68 +47,75 @@ export interface EventReader {
 
 export function createEventReader(
   clickhouse: ClickHouseClient,
-  budget: SearchBudget = SEARCH_BUDGET,
+  { budget = SEARCH_BUDGET, now = Date.now }: { budget?: SearchBudget; now?: () => number } = {},
 ): EventReader {
-  const forPage = { max_execution_time: budget.pageSeconds };
   const forCount = { max_execution_time: budget.countSeconds };
   const firstWithin = async <Row>(query: SqlQuery) =>
     (await askWithin<Row>(clickhouse, query, forCount))?.at(0);
 
-  /** A chain has no holes, so the ends of a span tell its size. */
-  async function wholeTotal(workspaceId: string, search: Search, rows: EventRow[]): Promise<Total> {
-    const span = await firstWithin<{ lowest: number; highest: number }>(spanQuery(workspaceId, search));
-    if (span === undefined) return { count: rows.length, isEstimate: true };
-    return { count: span.highest - span.lowest + 1, isEstimate: false };
+  /** Up to `limit + 1` rows. */
+  async function pageRows(workspaceId: string, search: Search, after: Micros | undefined) {
+    const [first, ...more] = pageQueries(workspaceId, search, { after, now: now() * 1000 });
+    const startedAt = performance.now();
+    const rowsOf = (query: SqlQuery) => {
+      const spentSeconds = (performance.now() - startedAt) / 1000;
+      const settings = { max_execution_time: Math.max(budget.pageSeconds - spentSeconds, LEAST_SECONDS) };
+      return ask<EventRow>(clickhouse, query, settings, (cause) => tooCostly(search, cause));
+    };
+    let rows = await rowsOf(first);
+    for (const query of more) if (rows.length <= search.limit) rows = await rowsOf(query);
+    return rows;
   }
 
-  async function filteredTotal(workspaceId: string, search: Search, rows: EventRow[]): Promise<Total> {
-    const counted = await firstWithin<{ matches: number }>(countQuery(workspaceId, search));
-    if (counted !== undefined && counted.matches <= EXACT_TOTAL) {
+  const eventsIn = async (workspaceId: string, search: Search) =>
+    (await firstWithin<{ events: number }>(spanQuery(workspaceId, search)))?.events;
+
+  async function wholeTotal(workspaceId: string, search: Search, page: EventRow[]): Promise<Total> {
+    const events = await eventsIn(workspaceId, search);
+    return { count: events ?? page.length, isEstimate: events === undefined };
+  }
+
+  async function filteredTotal(workspaceId: string, search: Search, page: EventRow[]): Promise<Total> {
+    const most = await mostCounted(workspaceId, search);
+    const counted = await firstWithin<{ matches: number }>(countQuery(workspaceId, search, most));
+    if (counted !== undefined && counted.matches <= most)
       return { count: counted.matches, isEstimate: false };
-    }
     const sample = await firstWithin<Sample>(sampleQuery(workspaceId, search));
-    if (sample !== undefined && sample.matches < SAMPLE_ROWS) {
-      return { count: sample.matches, isEstimate: false };
-    }
-    return { count: extrapolate(counted?.matches ?? rows.length, sample), isEstimate: true };
+    const least = counted?.matches ?? page.length;
+    return { count: Math.max(least, sample === undefined ? 0 : extrapolate(sample)), isEstimate: true };
+  }
+
+  /** Where few events match a text all of them may have to be compared with it; where many do, some are enough. */
+  async function mostCounted(workspaceId: string, search: Search): Promise<number> {
+    if (search.filters.search === undefined) return EXACT_TOTAL;
+    const events = await eventsIn(workspaceId, search);
+    return (events ?? 0) > budget.countTexts ? EXACT_TOTAL_OF_TEXTS : EXACT_TOTAL;
   }
 
   return {
     async page(workspaceId, search, place) {
-      const query = pageQuery(workspaceId, search, place?.after);
-      const rows = await ask<EventRow>(clickhouse, query, forPage, (cause) => tooCostly(search, cause));
+      const rows = await pageRows(workspaceId, search, place?.after);
       const hasMore = rows.length > search.limit;
       return { rows: rows.slice(0, search.limit), hasMore, total: await total() };
 
       // Most searches find less than a page, which needs no counting; later pages carry the first one's total.
       function total(): Total | Promise<Total> {
-        if (place?.total !== undefined) return place.total;
-        if (place === undefined && !hasMore) return { count: rows.length, isEstimate: false };
+        if (place !== undefined) return place.total ?? { count: rows.length, isEstimate: true };
+        if (!hasMore) return { count: rows.length, isEstimate: false };
         const count = isFiltered(search) ? filteredTotal : wholeTotal;
         return count(workspaceId, search, rows);
       }
     },
     async event(workspaceId, id) {
-      const [row] = await ask<EventRow>(clickhouse, eventQuery(workspaceId, id), forPage);
+      const settings = { max_execution_time: budget.pageSeconds };
+      const [row] = await ask<EventRow>(clickhouse, eventQuery(workspaceId, id), settings);
       return row;
     },
   };
 }
 
-/** The newest matches, between which seqs they are, and where the search's span of time begins. */
-interface Sample {
-  matches: number;
-  lowest: number;
-  highest: number;
-  first: number;
-}
-
-/** As many in the whole span as there would be if all of it matched as often as the sample. */
-function extrapolate(least: number, sample: Sample | undefined): number {
-  if (sample === undefined) return least;
-  const share = sample.matches / (sample.highest - sample.lowest + 1);
-  return Math.max(least, Math.round(share * (sample.highest - sample.first + 1)));
-}
+/** 0 would be no limit. */
+const LEAST_SECONDS = 0.001;
 
 function tooCostly(search: Search, cause: unknown): ImmutableError {
   const violations = narrowing(search);

@@ -59,7 +59,7 @@ export function queryRoutes({
   now = Date.now,
   searchBudget,
 }: QueryDeps): Route[] {
-  const reader = createEventReader(clickhouse, searchBudget);
+  const reader = createEventReader(clickhouse, { ...(searchBudget && { budget: searchBudget }), now });
   const description = JSON.stringify(openApiDocument());
   const verificationTurn = createTurns(VERIFICATION_TURNS);
   const searchTurn = createTurns(SEARCH_TURNS);

@@ -3,14 +3,16 @@ import { FILTERS } from './conditions.ts';
 import {
   countQuery,
   eventQuery,
+  extrapolate,
   narrowing,
-  pageQuery,
+  pageQueries,
   parseSearch,
   type Search,
   sampleQuery,
   searchIdentity,
   spanQuery,
 } from './search.ts';
+import type { SqlQuery } from './sql.ts';
 
 const WORKSPACE = 'ws_0000000000000001';
 
@@ -18,6 +20,13 @@ function searchFor(query: string): Search {
   const parsed = parseSearch(query);
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.violations));
   return parsed.search;
+}
+
+const NOW = Date.UTC(2026, 2, 15) * 1000;
+
+/** The query that reads all of a search's span of time. */
+function wholePage(query: string, after?: number): SqlQuery {
+  return pageQueries(WORKSPACE, searchFor(query), { after, now: NOW }).at(-1)!;
 }
 
 function violationsOf(query: string): Record<string, string> {
@@ -119,14 +128,48 @@ describe('narrowing', () => {
   });
 });
 
+describe('where a page is looked for first', () => {
+  const firstSpan = (query: string, after?: number) => {
+    const [first, ...more] = pageQueries(WORKSPACE, searchFor(query), { after, now: NOW });
+    const { from, to } = first.params;
+    return more.length === 0 ? 'everywhere' : [from?.toString().slice(0, 10), to?.toString().slice(0, 10)];
+  };
+  const at = Date.UTC(2026, 1, 20) * 1000;
+
+  test.each([
+    ['', undefined, ['2026-03-08', undefined]],
+    ['to=2026-02-20T00:00:00Z', undefined, ['2026-02-13', '2026-02-20']],
+    ['to=2090-02-20T00:00:00Z', undefined, ['2026-03-08', '2090-02-20']],
+    ['to=2026-02-28T00:00:00Z', at, ['2026-02-13', '2026-02-28']],
+    ['from=2026-03-10T00:00:00Z', undefined, 'everywhere'],
+    ['to=1970-01-03T00:00:00Z', undefined, 'everywhere'],
+    ['order=asc', undefined, 'everywhere'],
+    ['order=asc&from=2026-01-01T00:00:00Z', undefined, ['2026-01-01', '2026-01-08']],
+    ['order=asc', at, [undefined, '2026-02-27']],
+    ['order=asc&to=2026-02-21T00:00:00Z', at, 'everywhere'],
+    ['order=asc&from=2026-03-10T00:00:00Z', undefined, 'everywhere'],
+    ['actor_id=a', undefined, 'everywhere'],
+    ['search=a&target_id=a', undefined, 'everywhere'],
+    ['search=a', undefined, ['2026-03-08', undefined]],
+  ])('%s after %s: %s', (query, after, span) => {
+    expect(firstSpan(query, after)).toEqual(span);
+  });
+});
+
+test('an estimate is as many as there would be if all matched as often as the sample', () => {
+  expect(extrapolate({ sampled: 1_000, matches: 250, events: 4_000_000 })).toBe(1_000_000);
+  expect(extrapolate({ sampled: 1_000, matches: 0, events: 4_000_000 })).toBe(0);
+  expect(extrapolate({ sampled: 0, matches: 0, events: 10 })).toBe(0);
+});
+
 describe('the SQL', () => {
   test('never holds a value, only its parameter', () => {
     const hostile = "x' OR 1=1; DROP TABLE events --";
     const query = FILTERS.map((name) => `${name}=${encodeURIComponent(hostile)}`).join('&');
     const search = searchFor(query);
     const queries = [
-      pageQuery(hostile, search, 5),
-      countQuery(hostile, search),
+      ...pageQueries(hostile, search, { after: 5, now: NOW }),
+      countQuery(hostile, search, 10),
       spanQuery(hostile, search),
       sampleQuery(hostile, search),
       eventQuery(hostile, hostile),
@@ -139,11 +182,11 @@ describe('the SQL', () => {
   });
 
   test('reads along the sort key in either direction, after the cursor', () => {
-    const newestFirst = pageQuery(WORKSPACE, searchFor('limit=10'), 1_000_000);
+    const newestFirst = wholePage('limit=10', 1_000_000);
     expect(newestFirst.sql).toContain('created_at < {after:');
     expect(newestFirst.sql).toContain('ORDER BY workspace_id desc, created_at desc');
     expect(newestFirst.params).toMatchObject({ after: '1970-01-01 00:00:01.000000', rows: 11 });
-    const oldestFirst = pageQuery(WORKSPACE, searchFor('order=asc'), 1_000_000);
+    const oldestFirst = wholePage('order=asc', 1_000_000);
     expect(oldestFirst.sql).toContain('created_at > {after:');
     expect(oldestFirst.sql).toContain('ORDER BY workspace_id asc, created_at asc');
   });
@@ -154,17 +197,13 @@ describe('the SQL', () => {
     ['a**b*', 'a%b%'],
     ['100%_\\*', '100\\%\\_\\\\%'],
   ])('the action %s is the pattern %s', (action, pattern) => {
-    const { sql, params } = pageQuery(
-      WORKSPACE,
-      searchFor(`action=${encodeURIComponent(action)}`),
-      undefined,
-    );
+    const { sql, params } = wholePage(`action=${encodeURIComponent(action)}`);
     expect(sql).toContain('action LIKE {action:String}');
     expect(params.action).toBe(pattern);
   });
 
   test('an action without a star is compared as it is', () => {
-    const { sql, params } = pageQuery(WORKSPACE, searchFor('action=100%25_done'), undefined);
+    const { sql, params } = wholePage('action=100%25_done');
     expect(sql).toContain('action = {action:String}');
     expect(params.action).toBe('100%_done');
   });

@@ -11,6 +11,8 @@ export const DEFAULT_PAGE_SIZE = 25;
 export const MAX_PAGE_SIZE = 100;
 /** Matches are counted one by one up to here; a larger total is an estimate. */
 export const EXACT_TOTAL = 100_000;
+/** The same for a search that would compare more texts than it may; see `SearchBudget`. */
+export const EXACT_TOTAL_OF_TEXTS = 10_000;
 
 export const ORDERS = ['desc', 'asc'] as const;
 /** By `created_at`, which no two events of a workspace share. */
@@ -58,8 +60,41 @@ export function isFiltered(search: Search): boolean {
   return Object.keys(search.filters).length > 0;
 }
 
-/** One page: up to `limit + 1` rows (the last one only says that there are more), read along the sort key. */
-export function pageQuery(workspaceId: string, search: Search, after: Micros | undefined): SqlQuery {
+/**
+ * One page, read along the sort key: up to `limit + 1` rows (the last one only says that there are more). The
+ * first query that fills it gives it whole, since rows of two could lie before and after what came between.
+ * Most pages are full within a week of where they begin, and a week is in few of ClickHouse's parts; a value
+ * that an index lists is found in all of them as soon.
+ */
+export function pageQueries(
+  workspaceId: string,
+  search: Search,
+  { after, now }: { after: Micros | undefined; now: Micros },
+): [SqlQuery, ...SqlQuery[]] {
+  const whole = pageQuery(workspaceId, search, after);
+  const week = listedByValue(search) ? undefined : firstWeek(search, after, now);
+  return week === undefined ? [whole] : [pageQuery(workspaceId, { ...search, ...week }, after), whole];
+}
+
+/** Undefined where that is the whole span of time, or nobody knows where it begins. */
+function firstWeek(
+  { order, from, to }: Search,
+  after: Micros | undefined,
+  now: Micros,
+): Pick<Search, 'from' | 'to'> | undefined {
+  if (order === 'desc') {
+    const weekAgo = Math.min(after ?? now, to ?? now) - WEEK_MICROS;
+    return weekAgo > (from ?? 0) ? { from: weekAgo, to } : undefined;
+  }
+  const beginning = after ?? from;
+  if (beginning === undefined) return undefined;
+  const weekOn = beginning + WEEK_MICROS;
+  return weekOn < Math.min(to ?? now, now) ? { from, to: weekOn } : undefined;
+}
+
+const WEEK_MICROS = 7 * 86_400_000_000;
+
+function pageQuery(workspaceId: string, search: Search, after: Micros | undefined): SqlQuery {
   const where = beyond(after, search.order, conditions(workspaceId, search));
   return {
     sql: `SELECT ${EVENT_COLUMNS}
@@ -90,50 +125,59 @@ export function eventQuery(workspaceId: string, id: string): SqlQuery {
   };
 }
 
-/** The first and the last `seq` in the search's span of time, filters aside: `lowest`, `highest` (0 and 0 if empty). */
+/** How many events are in the search's span of time, filters aside: `events`. Counted from the sort key alone. */
 export function spanQuery(workspaceId: string, search: Search): SqlQuery {
   const where = conditions(workspaceId, { ...search, filters: {} });
-  const end = (order: Order) =>
-    `(SELECT seq FROM ${TABLES.events} WHERE ${where.sql} ORDER BY workspace_id ${order}, created_at ${order} LIMIT 1)`;
-  return {
-    sql: `SELECT min(seq) AS lowest, max(seq) AS highest FROM (${end('asc')} UNION ALL ${end('desc')})`,
-    params: where.params,
-  };
+  return { sql: `SELECT count() AS events FROM ${TABLES.events} WHERE ${where.sql}`, params: where.params };
 }
 
 /**
- * Counts matches, up to one more than `EXACT_TOTAL`: `matches`. In no order, so that all cores read and the
- * first hundred thousand that are found end it.
+ * Counts matches, up to one more than `most`: `matches`. In no order, so that all cores read and the first
+ * that are found end it.
  */
-export function countQuery(workspaceId: string, search: Search): SqlQuery {
+export function countQuery(workspaceId: string, search: Search, most: number): SqlQuery {
   const where = conditions(workspaceId, search);
   return {
     sql: `SELECT count() AS matches
       FROM (SELECT 1 FROM ${TABLES.events} WHERE ${where.sql} LIMIT {most:UInt32})`,
-    params: { ...where.params, most: EXACT_TOTAL + 1 },
+    params: { ...where.params, most: most + 1 },
   };
 }
 
+/** Some of the events in a search's span of time, from all over it: how many, and how many of them match. */
+export interface Sample {
+  sampled: number;
+  matches: number;
+  /** In the whole span. */
+  events: number;
+}
+
 /**
- * How frequent matches are, from the newest ones: how many (`matches`, `SAMPLE_ROWS` at most) between which
- * seqs (`lowest`, `highest`), and the `first` seq of the search's span of time, filters aside.
+ * A `Sample` of about `SAMPLED_EVENTS`: whole granules of ClickHouse's parts, each as far from the next as the
+ * others, so that what happened in a burst counts for no more than its time.
  */
 export function sampleQuery(workspaceId: string, search: Search): SqlQuery {
   const where = conditions(workspaceId, search);
   const span = conditions(workspaceId, { ...search, filters: {} });
   return {
-    sql: `SELECT count() AS matches, min(seq) AS lowest, max(seq) AS highest,
-        (SELECT seq FROM ${TABLES.events} WHERE ${span.sql} ORDER BY workspace_id, created_at LIMIT 1) AS first
-      FROM (
-        SELECT seq FROM ${TABLES.events} WHERE ${where.sql}
-        ORDER BY workspace_id DESC, created_at DESC LIMIT {sample:UInt32}
-      )`,
-    params: { ...where.params, sample: SAMPLE_ROWS },
+    sql: `WITH (SELECT count() FROM ${TABLES.events} WHERE ${span.sql}) AS all_events
+      SELECT count() AS sampled, countIf(${where.sql}) AS matches, all_events AS events
+      FROM ${TABLES.events}
+      PREWHERE intDiv(_part_offset, ${GRANULE_ROWS}) % greatest(intDiv(all_events, ${SAMPLED_EVENTS}), 1) = 0
+      WHERE ${span.sql}`,
+    params: where.params,
   };
 }
 
-/** Enough to tell how frequent a thing is to some percent. */
-export const SAMPLE_ROWS = 1_000;
+/** How many of a sample's events match, if all match as often as those that were looked at. */
+export function extrapolate({ sampled, matches, events }: Sample): number {
+  return sampled === 0 ? 0 : Math.round((matches / sampled) * events);
+}
+
+/** Enough to tell how frequent a thing is to some percent, if it is not rare. */
+const SAMPLED_EVENTS = 50_000;
+/** What is read of a column at a time (`index_granularity` in the migrations); another number would only cost more. */
+const GRANULE_ROWS = 2_048;
 
 /** What would make a search cheaper that was refused for its cost. */
 export function narrowing({ filters, from }: Search): Violation[] {
@@ -148,13 +192,17 @@ export function narrowing({ filters, from }: Search): Violation[] {
   if (filters.action?.includes('*')) add('action', 'give the action without *, or less of it as *');
   if (from === undefined) add('from', 'add from and to');
   else add('from', 'bring from and to closer together');
-  const given = BY_VALUE.some((name) => filters[name] !== undefined);
-  if (!given) add(BY_VALUE[0], `add one of ${BY_VALUE.join(', ')}`);
+  if (!listedByValue({ filters })) add(BY_VALUE[0], `add one of ${BY_VALUE.join(', ')}`);
   return violations;
 }
 
 /** The text index holds every run of three characters. */
 const INDEXED_LETTERS = 3;
+
+function listedByValue({ filters }: Pick<Search, 'filters'>): boolean {
+  return BY_VALUE.some((name) => filters[name] !== undefined);
+}
+
 /** Filters with an index that lists a value's events. */
 const BY_VALUE = ['actor_id', 'resource_id', 'session_id', 'tenant_id', 'target_id'] as const;
 

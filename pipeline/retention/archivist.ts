@@ -6,6 +6,7 @@ import { ImmutableError } from '../../core/errors.ts';
 import { type Micros, parseTimestamp } from '../../core/time.ts';
 import type { ObjectStore } from '../../infra/object-store/types.ts';
 import { type ArchiveName, archiveKeys, checkArchive, readManifest } from './archives.ts';
+import { isSignedEvent, type SignedLog, type SignedPlace } from './signed-log.ts';
 import type { RetentionStore, SeqRange } from './store.ts';
 
 const compress = promisify(gzip);
@@ -27,12 +28,13 @@ export interface ChainEnd {
 export interface ArchivistOptions {
   store: Pick<RetentionStore, 'events'>;
   objects: ObjectStore;
+  signed: SignedLog;
   limits?: ArchiveLimits | undefined;
   onArchive?: ((manifest: ArchiveManifest) => void) | undefined;
 }
 
 /**
- * Writes a range of a workspace's events as archives and reads each back. What is in them has then been
+ * Writes a range of a workspace's events as archives, each with the signed checkpoint of its last event, and reads each back. What is in them has then been
  * recomputed from the bytes in the object store: hashes, links, numbers. Every event of the range must be
  * there, the first following `before`; otherwise `stream_mismatch`, and whatever was written stands for nothing.
  */
@@ -68,7 +70,7 @@ async function readSome(events: AsyncIterable<ArchivedEvent>, limits: ArchiveLim
 }
 
 async function archive(
-  { objects }: ArchivistOptions,
+  { objects, signed }: ArchivistOptions,
   range: SeqRange,
   before: ChainEnd,
   events: readonly ArchivedEvent[],
@@ -77,6 +79,7 @@ async function archive(
   if (first === undefined || last === undefined) {
     throw broken(range, `event ${before.seq + 1} is missing`);
   }
+  const place = await signedPlaceOf(signed, range, last);
   const file = await compress(`${events.map(archiveLine).join('\n')}\n`);
   const manifest: ArchiveManifest = {
     format: ARCHIVE_FORMAT,
@@ -90,12 +93,30 @@ async function archive(
     event_hash: last.event_hash,
     file_bytes: file.length,
     file_sha256: createHash('sha256').update(file).digest('hex'),
+    ...place,
   };
   const keys = archiveKeys(nameOf(manifest));
   await objects.put(keys.events, file);
   await objects.put(keys.manifest, Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
   await requireSound(objects, nameOf(manifest), manifest);
   return manifest;
+}
+
+/**
+ * An archive outlives the events, and with them whatever could tell that they were changed before: what leaves the
+ * store must be what was signed. By its links the last event speaks for all of them.
+ */
+async function signedPlaceOf(signed: SignedLog, range: SeqRange, last: ArchivedEvent): Promise<SignedPlace> {
+  const place = await signed.placeOf(range.workspaceId, last.seq);
+  if (place === null) {
+    throw new ImmutableError(
+      'stream_mismatch',
+      `Events ${range.first} to ${range.last} of ${range.workspaceId} are not archived: no checkpoint has event ${last.seq} yet.`,
+      { nextStep: 'See whether the tree stage runs and has no alarm.', details: { ...range } },
+    );
+  }
+  if (isSignedEvent(signed, range.workspaceId, last, place)) return place;
+  throw broken(range, `event ${last.seq} is not the one that was signed in its place`);
 }
 
 /** Reads an archive and its manifest from where they are kept now; the manifest must be `expected`, if told. */

@@ -5,17 +5,21 @@ import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Workspace } from '../../control/workspaces.ts';
+import { verifierKeyOf, verifyNote } from '../../core/checkpoint.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
 import { createLogger } from '../../infra/log.ts';
 import { directoryStore } from '../../infra/object-store/directory.ts';
 import type { ObjectStore } from '../../infra/object-store/types.ts';
+import { createCoverage } from '../../query/proofs/coverage.ts';
 import { verifyChain } from '../../query/verify.ts';
 import { startTestClickHouse, type TestClickHouse } from '../../test/support/clickhouse.ts';
 import { chainEvents, headOf, insertSeeded, type SeededEvent } from '../../test/support/seed.ts';
+import { storeTree, type TestLog, testLog } from '../../test/support/tree.ts';
 import { checkArchive, listArchives, readManifest } from './archives.ts';
 import { clickHouseRetentionStore } from './clickhouse-store.ts';
 import { type Removal, type RetentionOptions, runRetention } from './run.ts';
+import type { SignedLog } from './signed-log.ts';
 import type { RetentionStore } from './store.ts';
 
 const DAY_MICROS = 24 * 3600 * 1_000_000;
@@ -58,11 +62,29 @@ async function seedDays(days: number): Promise<{ workspace: Workspace; events: S
     stepMicros: DAY_MICROS,
   });
   await insertSeeded(writer, events);
+  const log = testLog(id);
+  logs.set(id, log);
+  await storeTree(writer, log, events);
   return {
     workspace: { id, name: 'Test', plan: 'enterprise', created_at: '', retention_days: 10 },
     events,
   };
 }
+
+const logs = new Map<string, TestLog>();
+
+const SIGNED: SignedLog = {
+  placeOf: (workspaceId, seq) =>
+    createCoverage(retention, { witnessedOnly: false, patienceMs: 0 })(
+      workspaceId,
+      seq,
+      new AbortController().signal,
+    ),
+  isSigned: (workspaceId, note) => {
+    const log = logs.get(workspaceId);
+    return log !== undefined && verifyNote(note, [verifierKeyOf(log.key)]).ok;
+  },
+};
 
 function store(): RetentionStore {
   return clickHouseRetentionStore(retention);
@@ -72,6 +94,7 @@ function options(workspaces: Workspace[], changed: Partial<RetentionOptions> = {
   return {
     store: store(),
     objects: directoryStore(folder),
+    signed: SIGNED,
     workspaces: async () => workspaces,
     tell: async () => {},
     onRefused: async () => {},
@@ -165,6 +188,41 @@ describe('a run of the retention', () => {
     await expectNothingLost(events, workspace.id);
   });
 
+  it('does not archive what is in no checkpoint yet', async () => {
+    const { workspace, events } = await seedDays(20);
+    await admin.command({
+      query: `ALTER TABLE ${TABLES.checkpoints} DELETE WHERE workspace_id = '${workspace.id}'`,
+      clickhouse_settings: { mutations_sync: '2' },
+    });
+    const log = logs.get(workspace.id) as TestLog;
+    await storeTree(writer, log, events, [6]);
+    const refused: string[] = [];
+    const onRefused = async (_: string, { message }: Error) => void refused.push(message);
+    expect((await runRetention(options([workspace], { onRefused }))).removals).toEqual([]);
+    expect(refused).toEqual([expect.stringContaining('no checkpoint has event 7 yet')]);
+    expect(await storedSeqs(workspace.id)).toHaveLength(20);
+  });
+
+  it('does not archive what is not what was signed, although its hashes hold together', async () => {
+    const { workspace, events } = await seedDays(20);
+    const forged = chainEvents(
+      workspace.id,
+      events.map(({ event }) => ({ actor_id: event.actor_id, action: 'document.forged' })),
+      { startMicros: events[0]?.createdAtMicros as number, stepMicros: DAY_MICROS },
+    );
+    await admin.command({
+      query: `ALTER TABLE ${TABLES.events} DELETE WHERE workspace_id = '${workspace.id}'`,
+      clickhouse_settings: { mutations_sync: '2' },
+    });
+    await insertSeeded(writer, forged);
+    const report = await runRetention(options([workspace]));
+    expect(report.removals).toEqual([]);
+    expect(report.refused).toMatchObject([
+      { reason: expect.stringContaining('is not the one that was signed') },
+    ]);
+    expect(await storedSeqs(workspace.id)).toHaveLength(20);
+  });
+
   it('never removes the newest event, from which the chain goes on', async () => {
     const { workspace, events } = await seedDays(5);
     const inAYear = NOW_MS + 365 * 24 * 3600 * 1000;
@@ -175,6 +233,7 @@ describe('a run of the retention', () => {
       startMicros: inAYear * 1000,
     });
     await insertSeeded(writer, more);
+    await storeTree(writer, logs.get(workspace.id) as TestLog, [...events, ...more]);
     expect(await verifyChain(retention, { workspaceId: workspace.id })).toMatchObject({
       valid: true,
       events_checked: 2,

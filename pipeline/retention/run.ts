@@ -5,11 +5,13 @@ import type { Logger } from '../../infra/log.ts';
 import type { ObjectStore } from '../../infra/object-store/types.ts';
 import { archiveKeys, listArchives } from './archives.ts';
 import { type ArchiveLimits, type ArchivistOptions, archiveRange, requireSound } from './archivist.ts';
+import type { SignedLog } from './signed-log.ts';
 import type { Boundary, RetentionStore, SeqRange } from './store.ts';
 
 export interface RetentionOptions {
   store: RetentionStore;
   objects: ObjectStore;
+  signed: SignedLog;
   /** As they are at this moment: asked once before anything is written, and again before anything is removed. */
   workspaces(): Promise<Workspace[]>;
   /** Tells the operator's chain what is about to be removed. May be told the same again. */

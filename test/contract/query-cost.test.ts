@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { EVENT_INSERT_COLUMNS, TABLES } from '../../infra/clickhouse/names.ts';
 import { conditions, FILTERS, type FilterName } from '../../query/conditions.ts';
-import { EXACT_TOTAL, parseSearch } from '../../query/search.ts';
+import { SEARCH_BUDGET } from '../../query/reader.ts';
+import { EXACT_TOTAL, EXACT_TOTAL_OF_TEXTS, parseSearch } from '../../query/search.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { type Answer, startTestQuery, type TestQuery } from '../support/query.ts';
 
@@ -11,6 +12,10 @@ import { type Answer, startTestQuery, type TestQuery } from '../support/query.ts
 
 const WORKSPACE = 'ws_00000000000c0057';
 const OTHER = 'ws_00000000000c0058';
+/** All of one action but for the last and newest, which follow each other. */
+const BURSTY = 'ws_00000000000c0059';
+const BURST = 30_000;
+const START_MILLIS = Date.UTC(2026, 2, 15, 12);
 
 let server: TestClickHouse;
 let admin: ClickHouseClient;
@@ -23,10 +28,11 @@ beforeAll(async () => {
   admin = connectClickHouse(server.adminUrl);
   api = await startTestQuery(server.readerUrl);
   hasty = await startTestQuery(server.readerUrl, {
-    searchBudget: { pageSeconds: 0.001, countSeconds: 0.001 },
+    searchBudget: { ...SEARCH_BUDGET, pageSeconds: 0.001, countSeconds: 0.001 },
   });
   await makeEvents(WORKSPACE, 2 * EXACT_TOTAL + 1);
   await makeEvents(OTHER, 100);
+  await makeEvents(BURSTY, 300_000, `if(number >= ${300_000 - BURST}, 'burst', 'calm')`);
 });
 
 afterAll(async () => {
@@ -37,14 +43,18 @@ afterAll(async () => {
 });
 
 /** The second, fourth … event is `edge.exact`, the others, one more if `count` is odd, are `edge.over`. */
-async function makeEvents(workspaceId: string, count: number): Promise<void> {
-  const texts = `concat('{"action":"', if(number % 2 = 1, 'edge.exact', 'edge.over'), '","actor_id":"user_', toString(number % 500),
+async function makeEvents(
+  workspaceId: string,
+  count: number,
+  action = "if(number % 2 = 1, 'edge.exact', 'edge.over')",
+): Promise<void> {
+  const texts = `concat('{"action":"', ${action}, '","actor_id":"user_', toString(number % 500),
       '","id":"', toString(generateUUIDv4()), '","private":"","resource":"document","workspace_id":"${workspaceId}"}'),
     concat('{"metadata":{"note":"', lower(hex(MD5(toString(number)))), '"}}')`;
   await admin.command({
     query: `INSERT INTO ${TABLES.events} (${EVENT_INSERT_COLUMNS.join(', ')})
       SELECT 60000, 'cccccccccccccccc', number, 0, now64(6, 'UTC'), '${workspaceId}', number + 1,
-        fromUnixTimestamp64Micro(toInt64(1773576000000000 + number * 1000), 'UTC'), ${texts}, '', repeat('ab', 32), ''
+        fromUnixTimestamp64Micro(toInt64(${START_MILLIS * 1000} + number * 1000), 'UTC'), ${texts}, '', repeat('ab', 32), ''
       FROM numbers(${count})`,
   });
 }
@@ -80,7 +90,7 @@ describe('totals', () => {
 
   test('that cost too much to count are estimated, and no error', async () => {
     const uncounted = await startTestQuery(server.readerUrl, {
-      searchBudget: { pageSeconds: 10, countSeconds: 0.001 },
+      searchBudget: { ...SEARCH_BUDGET, pageSeconds: 10, countSeconds: 0.001 },
     });
     try {
       for (const path of ['/events?actor_id=user_7', '/events?search=ab', '/events']) {
@@ -94,6 +104,48 @@ describe('totals', () => {
       });
     } finally {
       await uncounted.stop();
+    }
+  });
+});
+
+describe('totals of a search for a text', () => {
+  let sparing: TestQuery;
+  beforeAll(async () => {
+    sparing = await startTestQuery(server.readerUrl, {
+      searchBudget: { ...SEARCH_BUDGET, countTexts: EXACT_TOTAL },
+    });
+  });
+  afterAll(() => sparing?.stop());
+
+  test('are counted to 10,000 among more events than may be compared, and estimates beyond', async () => {
+    for (const order of ['desc', 'asc']) {
+      const found = await totalOf(`/events?search=edge.exact&order=${order}`, WORKSPACE, sparing);
+      expect(found.total_is_estimate).toBe(true);
+      expect(found.total / EXACT_TOTAL).toBeCloseTo(1, 1);
+    }
+    const few = await totalOf('/events?search=abcd');
+    expect(few.total_is_estimate).toBe(false);
+    expect(few.total).toBeGreaterThan(26);
+    expect(few.total).toBeLessThan(EXACT_TOTAL_OF_TEXTS);
+    const { total, total_is_estimate } = await totalOf('/events?search=abcd', WORKSPACE, sparing);
+    expect({ total, total_is_estimate }).toEqual({ total: few.total, total_is_estimate: false });
+  });
+
+  test('are exact among fewer events, however many match', async () => {
+    const to = new Date(START_MILLIS + 50_000).toISOString();
+    expect(await totalOf(`/events?search=edge&to=${to}`, WORKSPACE, sparing)).toMatchObject({
+      total: 50_001,
+      total_is_estimate: false,
+    });
+  });
+
+  test('are not misled by a burst where the page begins', async () => {
+    const burst = `/events?search=burst`;
+    const lastly = await totalOf(`${burst}&order=desc`, BURSTY, sparing);
+    const firstly = await totalOf(`${burst}&order=asc`, BURSTY, sparing);
+    for (const { total, total_is_estimate } of [lastly, firstly]) {
+      expect(total_is_estimate).toBe(true);
+      expect(total / BURST).toBeCloseTo(1, 0);
     }
   });
 });
@@ -164,6 +216,20 @@ describe('docs/search.md', () => {
     const names = [...plan.matchAll(/Skip\s+Name: (\w+)/g)].map((match) => match[1]);
     expect(plan).toContain('PrimaryKey');
     expect(names).toEqual(documented.get(name) === '–' ? [] : [documented.get(name)]);
+  });
+
+  test('names the index that serves target_type and target_id together', async () => {
+    const parsed = parseSearch('target_type=rare&target_id=rare');
+    if (!parsed.ok) throw new Error('the filters are refused');
+    const where = conditions(WORKSPACE, parsed.search);
+    const result = await admin.query({
+      query: `EXPLAIN indexes = 1 SELECT seq FROM ${TABLES.events} WHERE ${where.sql}`,
+      query_params: where.params,
+      format: 'TabSeparatedRaw',
+    });
+    const names = [...(await result.text()).matchAll(/Skip\s+Name: (\w+)/g)].map((match) => match[1]);
+    expect(names).toEqual(['target_pairs_values']);
+    expect(readFileSync('docs/search.md', 'utf8')).toContain('`target_pairs_values`');
   });
 
   test('says how many characters a search needs for its index', async () => {

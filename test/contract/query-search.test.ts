@@ -211,6 +211,89 @@ describe('time', () => {
   });
 });
 
+describe('a target', () => {
+  const TARGETS = 'ws_0000000000007a26';
+
+  test('has both type and id, neither of which runs into the other', async () => {
+    const pairs = [
+      ['a', 'bc'],
+      ['ab', 'c'],
+      ['1:a', 'bc'],
+      ['a\nb', 'c'],
+      ['a', '\nbc'],
+      ['é', 'x'],
+      ['e', '\u0301x'],
+    ] as const;
+    const targets = pairs.map(([type, id]) => ({ type, id }));
+    const stored = chainEvents(TARGETS, [
+      ...targets.map((target) => ({ actor_id: 'user_1', action: 'a', targets: [target] })),
+      { actor_id: 'user_1', action: 'a', targets: [{ type: 'a' }, { type: 'b', id: 'bc' }] },
+      { actor_id: 'user_1', action: 'a' },
+    ]);
+    await insertSeeded(writer, stored);
+    for (const [index, { type, id }] of targets.entries()) {
+      const answer = await api.get(TARGETS, `/events${queryOf({ target_type: type, target_id: id })}`);
+      expect(idsOf(answer), JSON.stringify([type, id])).toEqual([stored[index]!.event.id]);
+    }
+  });
+});
+
+describe('pages over weeks', () => {
+  const WEEKS = 'ws_00000000000033e5';
+  const NEWEST_MICROS = Date.now() * 1000;
+  const STEP_MICROS = 17 * 3_600_000_000;
+  let spread: SeededEvent[];
+
+  beforeAll(async () => {
+    const inputs = [...variedEvents(70, randomFrom(7))];
+    const startMicros = NEWEST_MICROS - 69 * STEP_MICROS;
+    spread = chainEvents(WEEKS, inputs, { startMicros, stepMicros: STEP_MICROS, random: randomFrom(8) });
+    for (const month of new Set(spread.map(({ createdAt }) => createdAt.slice(0, 7)))) {
+      await insertSeeded(
+        writer,
+        spread.filter(({ createdAt }) => createdAt.startsWith(month)),
+      );
+    }
+  });
+
+  /** Beyond the events on both sides, at an event, a week from the ends and in the middle of nothing. */
+  const times = () => [
+    undefined,
+    '2020-01-01T00:00:00.000000Z',
+    spread[12]!.createdAt,
+    formatTimestamp(spread[40]!.createdAtMicros + 1),
+    '2090-01-01T00:00:00.000000Z',
+  ];
+
+  test.each(['desc', 'asc'])('are the same wherever they begin and end, in order %s', async (order) => {
+    for (const filters of [
+      {},
+      { action: '*.deleted' },
+      { resource: 'document' },
+      { search: 'nothing at all' },
+    ]) {
+      for (const from of times()) {
+        for (const to of times()) {
+          const within = spread.filter(
+            ({ createdAt }) => (from ?? '') <= createdAt && createdAt <= (to ?? '9'),
+          );
+          const wanted = expected(within, filters);
+          if (order === 'asc') wanted.reverse();
+          const query = { ...filters, order, limit: 9, ...(from && { from }), ...(to && { to }) };
+          const found: string[] = [];
+          for (let cursor: string | null = ''; cursor !== null; ) {
+            const answer: Answer = await api.get(WEEKS, `/events${queryOf({ ...query, cursor })}`);
+            found.push(...idsOf(answer));
+            expect(answer.json.pagination.total).toBe(wanted.length);
+            cursor = answer.json.pagination.next_cursor;
+          }
+          expect(found, JSON.stringify(query)).toEqual(seededIds(wanted));
+        }
+      }
+    }
+  });
+});
+
 describe('pages', () => {
   async function allPages(
     workspaceId: string,

@@ -5,6 +5,7 @@ import { endToEnd } from './end-to-end.ts';
 import { exportCase } from './export.ts';
 import { lag } from './lag.ts';
 import { query } from './query.ts';
+import { tree } from './tree.ts';
 import { verifier } from './verifier.ts';
 import { verify } from './verify.ts';
 import { witness } from './witness.ts';
@@ -19,5 +20,6 @@ export const CASES: readonly BenchCase[] = [
   verifier,
   query,
   exportCase,
+  tree,
   witness,
 ];
