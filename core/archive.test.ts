@@ -5,6 +5,7 @@ import {
   type ArchiveManifest,
   archiveLine,
   createArchiveChecker,
+  parseArchiveLine,
   parseArchiveManifest,
 } from './archive.ts';
 import { canonicalTexts } from './canonical.ts';
@@ -133,6 +134,21 @@ describe('an archive', () => {
     expect(check(events, { ...manifest, previous_event_hash: 'b'.repeat(64) }).problems).toMatchObject([
       { check: 'chain', seq: 1 },
     ]);
+  });
+
+  it('has lines of one spelling only: none could be read in two ways, or says more', () => {
+    const [event] = chainOf(1);
+    const line = archiveLine(event!);
+    for (const changed of [
+      line.replace('{', '{"body":"{}",'),
+      line.replace('}', ',"note":"x"}'),
+      line.replace(',', ', '),
+      `${line}\r`,
+    ]) {
+      expect(changed).not.toBe(line);
+      expect(parseArchiveLine(changed)).toBeUndefined();
+    }
+    expect(parseArchiveLine(line)).toEqual(event);
   });
 
   it('names lines that are no events, and keeps the list of problems short', () => {

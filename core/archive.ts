@@ -4,7 +4,7 @@ import { type CheckMeanings, createTally, type Report } from './checks.ts';
 import { ImmutableError } from './errors.ts';
 import { shorten } from './findings.ts';
 import { type Hasher, portableHasher } from './hash.ts';
-import { isJsonObject } from './json.ts';
+import { hasTwins, isJsonObject } from './json.ts';
 import { checkSeal, parseSeal, SEAL_CHECKS } from './seal.ts';
 import type { Trust } from './trust.ts';
 
@@ -60,16 +60,16 @@ export function archiveLine(event: ArchivedEvent): string {
   });
 }
 
-/** The event of a line; undefined for anything else. */
+/** The event of a line; undefined for anything but the one spelling that `archiveLine` gives it. */
 export function parseArchiveLine(text: string): ArchivedEvent | undefined {
   const event = parse(text);
-  return isArchivedEvent(event) ? event : undefined;
+  return isArchivedEvent(event) && archiveLine(event) === text ? event : undefined;
 }
 
 /** Throws `validation_failed` for anything that is not the text of a manifest. */
 export function parseArchiveManifest(text: string): ArchiveManifest {
   const value = parse(text);
-  if (!isManifest(value)) {
+  if (!isManifest(value) || hasTwins(text, value)) {
     throw new ImmutableError('validation_failed', `This is not a manifest of the format ${ARCHIVE_FORMAT}.`);
   }
   parseSeal({ ...value });

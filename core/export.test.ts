@@ -131,6 +131,21 @@ describe('the check that finds it names what and where', () => {
       'occurred_at is',
       (row) => (row.occurred_at = '2026-01-01T00:00:00.000000Z'),
     ],
+    [
+      'a column of no export',
+      'cells',
+      'event 5: "approved_by" is no column',
+      (row) => (row.approved_by = 'CEO'),
+    ],
+    [
+      'a column renamed',
+      'cells',
+      'the column session_id is missing',
+      (row) => {
+        row.session = row.session_id;
+        delete row.session_id;
+      },
+    ],
     ['a column left out', 'cells', 'action is null', (row) => delete row.action],
     ['a column of another type', 'cells', 'tenant_id is 5', (row) => (row.tenant_id = 5)],
     [
@@ -374,6 +389,34 @@ describe('a manifest', () => {
     for (const text of ['', '[]', 'null', '5', '['.repeat(100_000)]) {
       expect(() => parseExportManifest(text)).toThrow(/not the manifest of an export/);
     }
+  });
+});
+
+describe('a member that stands twice, which another program may read otherwise', () => {
+  test.each<[string, (line: string) => string]>([
+    ['a column', (line) => line.replace('{', '{"actor_name":"Eve",')],
+    ['a text, before its own place', (line) => line.replace('{', '{"body":"{}",')],
+    ['a text, behind itself', (line) => line.replace('","private":', '","body":"{}","private":')],
+    ['a text, at the end', (line) => line.replace(/"salt":"(\w+)"}$/, '"salt":"$1","private":"{}"}')],
+    ['the salt', (line) => line.replace('"salt":', '"salt":"x","salt":')],
+    ['a member of metadata', (line) => line.replace('"title":', '"title":"forged","title":')],
+  ])('%s', (_, change) => {
+    const checker = createExportChecker(
+      parseExportManifest(JSON.stringify(exportManifest(LOG, FILE))),
+      TRUST,
+    );
+    for (const event of LOG) {
+      const line = JSON.stringify(exportRow(event));
+      checker.line(event.seq === 5 ? change(line) : line);
+    }
+    expect(found(checker.end(FILE)).row).toBe(
+      'failed: row 5: a member stands twice, with two values to choose from',
+    );
+  });
+
+  it('in a manifest', () => {
+    const text = JSON.stringify(exportManifest(LOG, FILE));
+    expect(() => parseExportManifest(text.replace('{', '{"rows":1,'))).toThrow(/stands twice/);
   });
 });
 

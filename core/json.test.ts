@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { utf8Length } from './bytes.ts';
 import { ImmutableError } from './errors.ts';
-import { canonicalJson, canonicalSize, isJsonObject } from './json.ts';
+import { canonicalJson, canonicalSize, hasTwins, isJsonObject } from './json.ts';
 
 describe('numbers (RFC 8785 §3.2.2.3 and appendix B)', () => {
   test.each([
@@ -133,4 +133,34 @@ test.each([
 test('isJsonObject', () => {
   expect([{}, { a: 1 }].map(isJsonObject)).toEqual([true, true]);
   expect([null, [], '', 1, undefined].map(isJsonObject)).toEqual([false, false, false, false, false]);
+});
+
+describe('a member that stands twice', () => {
+  test.each([
+    '{"a":1,"a":1}',
+    '{"a":1,"\\u0061":2}',
+    '{ "a" : 1 , "b" : { "c" : [ { "x" : 1 , "x" : 2 } ] } }',
+    '[{"a":"}","a":"{"}]',
+    '{"__proto__":1,"__proto__":2}',
+    '{"":1,"":2}',
+  ])('is found: %s', (text) => {
+    expect(hasTwins(text, JSON.parse(text))).toBe(true);
+  });
+
+  test.each([
+    '{"a":1,"b":{"a":1},"c":[{"a":1},{"a":2}]}',
+    '{"a":"a\\":1,\\"a","b":"\\\\"}',
+    '["a","a"]',
+    '{"a":["b","b"],"b":"b"}',
+    '"a"',
+    '7',
+    '{}',
+  ])('is not seen where there is none: %s', (text) => {
+    expect(hasTwins(text, JSON.parse(text))).toBe(false);
+  });
+
+  test('is looked for however deep the text is', () => {
+    const text = `${'['.repeat(100_000)}{"a":1,"a":2}${']'.repeat(100_000)}`;
+    expect(hasTwins(text, JSON.parse(text))).toBe(true);
+  });
 });

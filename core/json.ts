@@ -20,6 +20,58 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/**
+ * Whether some object of a JSON text names a member twice: one program would then read the first value, another
+ * the last. `value` is what `JSON.parse` makes of `text`: it has fewer members than the text has names.
+ */
+export function hasTwins(text: string, value: unknown): boolean {
+  return namesIn(text) > membersOf(value);
+}
+
+/** How many strings of a JSON text are names of members: only these are followed by a colon. */
+function namesIn(text: string): number {
+  let names = 0;
+  for (let start = text.indexOf('"'); start !== -1; ) {
+    const end = endOfString(text, start);
+    if (isName(text, end)) names += 1;
+    start = text.indexOf('"', end);
+  }
+  return names;
+}
+
+/** Of all objects within, however deep. */
+function membersOf(value: unknown): number {
+  let members = 0;
+  const open: unknown[] = [value];
+  while (open.length > 0) {
+    const next = open.pop();
+    if (typeof next !== 'object' || next === null) continue;
+    const values: unknown[] = Array.isArray(next) ? next : Object.values(next);
+    if (!Array.isArray(next)) members += values.length;
+    for (const inner of values) if (typeof inner === 'object') open.push(inner);
+  }
+  return members;
+}
+
+const BACKSLASH = 92;
+
+/** Behind the closing quote of the string that begins at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let at = text.indexOf('"', start + 1); at !== -1; at = text.indexOf('"', at + 1)) {
+    let backslashes = 0;
+    while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes += 1;
+    if (backslashes % 2 === 0) return at + 1;
+  }
+  return text.length;
+}
+
+/** Whether the string that ends here is the name of a member rather than a value. */
+function isName(text: string, end: number): boolean {
+  let at = end;
+  while (' \t\n\r'.includes(text[at] ?? 'x')) at += 1;
+  return text[at] === ':';
+}
+
 function serialise(value: unknown, depth: number): string {
   if (typeof value === 'string') return canonicalString(value);
   if (typeof value === 'number') return canonicalNumber(value);

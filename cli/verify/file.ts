@@ -8,7 +8,7 @@ import {
 import { parseCheckpointNote } from '../../core/checkpoint.ts';
 import type { CheckMeanings, Report } from '../../core/checks.ts';
 import { ImmutableError } from '../../core/errors.ts';
-import { EVIDENCE_CHECKS, verifyEvidence } from '../../core/evidence.ts';
+import { EVIDENCE_CHECKS, type EvidenceReport, verifyEvidence } from '../../core/evidence.ts';
 import { EXPORT_CHECKS, type ExportManifest, parseExportManifest } from '../../core/export.ts';
 import { isJsonObject, type JsonObject } from '../../core/json.ts';
 import type { Trust } from '../../core/trust.ts';
@@ -23,7 +23,7 @@ import type { Told } from './report.ts';
 export async function verifyFile(found: Found, trust: Trust, showProgress: boolean): Promise<Told> {
   switch (found.kind) {
     case 'evidence':
-      return evidenceTold(found.evidence, trust);
+      return evidenceTold(found, trust);
     case 'export':
       return await exportTold(found, trust, showProgress);
     case 'archive':
@@ -31,8 +31,11 @@ export async function verifyFile(found: Found, trust: Trust, showProgress: boole
   }
 }
 
-function evidenceTold(evidence: JsonObject, trust: Trust): Told {
-  const report = verifyEvidence(evidence, trust, nativeHasher);
+function evidenceTold(
+  { evidence, hasTwins }: { evidence: JsonObject; hasTwins: boolean },
+  trust: Trust,
+): Told {
+  const report = hasTwins ? TWO_READINGS : verifyEvidence(evidence, trust, nativeHasher);
   const event = isJsonObject(evidence.event) ? evidence.event : {};
   const checkpoint = checkpointOf(evidence.checkpoint);
   const body = parseBody(event.body);
@@ -49,6 +52,14 @@ function evidenceTold(evidence: JsonObject, trust: Trust): Told {
   };
   return { kind: 'evidence', about, ...report, meanings: EVIDENCE_CHECKS, facts };
 }
+
+/** Another program might read the other value. */
+const TWO_READINGS: EvidenceReport = {
+  verdict: 'invalid',
+  checks: [
+    { name: 'format', outcome: 'failed', detail: 'a member stands twice, with two values to choose from' },
+  ],
+};
 
 async function exportTold(
   { manifest: manifestPath, file }: { manifest: string; file: string },

@@ -5,11 +5,11 @@ import { ARCHIVE_FORMAT } from '../../core/archive.ts';
 import { utf8Decode } from '../../core/bytes.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import { EXPORT_MANIFEST_VERSION } from '../../core/export.ts';
-import { isJsonObject, type JsonObject } from '../../core/json.ts';
+import { hasTwins, isJsonObject, type JsonObject } from '../../core/json.ts';
 
 /** What a file turned out to be, by what is in it. */
 export type Found =
-  | { kind: 'evidence'; evidence: JsonObject }
+  | { kind: 'evidence'; evidence: JsonObject; hasTwins: boolean }
   | { kind: 'export'; manifest: string; file: string }
   | { kind: 'archive'; manifest: string; file: string };
 
@@ -31,7 +31,7 @@ export async function findKind(path: string, manifestPath: string | undefined): 
   }
   const document = beginning.length <= MAX_DOCUMENT_BYTES ? parseObject(beginning) : undefined;
   if (typeof document?.format === 'string' && EVIDENCE.test(document.format)) {
-    return { kind: 'evidence', evidence: document };
+    return { kind: 'evidence', evidence: document, hasTwins: hasTwins(beginning.toString('utf8'), document) };
   }
   if (document?.version === EXPORT_MANIFEST_VERSION) {
     return { kind: 'export', manifest: path, file: requireNamed(path, document.file_name) };

@@ -214,6 +214,15 @@ describe('evidence', () => {
     expect((await verify(file, { verifierKeys: [], policy })).code).toBe(0);
   });
 
+  it('with a member that stands twice is not believed: another program might read the other one', async () => {
+    const text = JSON.stringify(evidenceOf(CHAIN.slice(0, 9), 4));
+    const said = await verify(write('e.json', text.replace('"event":{', '"event":{"body":"{}",')));
+    expect(said.code).toBe(1);
+    expect(found(said)).toEqual({
+      format: 'failed: a member stands twice, with two values to choose from',
+    });
+  });
+
   it('can be shown without its personal data', async () => {
     const file = write('e.json', JSON.stringify(evidenceOf(CHAIN.slice(0, 9), 4)));
     const { code, out } = await run((terminal) => redactCommand(terminal, { target: file, json: false }));
@@ -305,6 +314,21 @@ describe('an export', () => {
     const said = await verify(file);
     expect(said.code).toBe(1);
     expect(found(said).file).toContain('failed: it has');
+  });
+
+  it('in Parquet with any byte changed is not valid, and never a stack', async () => {
+    const file = writeExport(CHAIN, { format: 'parquet' });
+    const whole = readFileSync(file);
+    const footer = whole.length - 8 - whole.readUInt32LE(whole.length - 8);
+    for (let round = 0; round < 60; round += 1) {
+      // Two in three in the footer, where sizes and places stand.
+      const [from, to] = round % 3 === 0 ? [0, footer] : [footer, whole.length];
+      const place = from + ((round * 7919) % (to - from));
+      const damaged = Buffer.from(whole);
+      damaged[place] = (damaged[place] ?? 0) ^ (1 + ((round * 31) % 255));
+      writeFileSync(file, damaged);
+      expect((await verify(file)).code, `byte ${place}`).toBe(1);
+    }
   });
 
   test.each(['"', '"a"b,c\n', 'id,seq\n1,2\n', 'seq,event_hash,previous_event_hash\n"x', '\ufeff'])(
