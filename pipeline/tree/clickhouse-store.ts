@@ -16,6 +16,7 @@ export function clickHouseTreeStore(client: ClickHouseClient): TreeStore {
     tiles: (workspaceId, names) => readTiles(client, workspaceId, names),
     writeTiles: (tiles) => writeTiles(client, tiles),
     writeCheckpoints: (checkpoints) => writeCheckpoints(client, checkpoints),
+    largestSizes: (workspaceIds) => largestSizes(client, workspaceIds),
     newestCheckpoint: (workspaceId) => newestCheckpoint(client, workspaceId),
   };
 }
@@ -157,6 +158,19 @@ async function writeCheckpoints(
     ]),
     clickhouse_settings: { ...ONE_PART, date_time_input_format: 'best_effort' },
   });
+}
+
+async function largestSizes(
+  client: ClickHouseClient,
+  workspaceIds: readonly string[],
+): Promise<Map<string, number>> {
+  const rows = await select<{ workspace_id: string; largest: number }>(
+    client,
+    `SELECT workspace_id, max(size) AS largest FROM ${TABLES.checkpoints}
+     WHERE workspace_id IN {workspaceIds:Array(String)} GROUP BY workspace_id`,
+    { workspaceIds },
+  );
+  return new Map(rows.map(({ workspace_id, largest }) => [workspace_id, largest]));
 }
 
 async function newestCheckpoint(

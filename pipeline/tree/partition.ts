@@ -87,7 +87,9 @@ export async function runTreePartition(context: TreePartitionContext, signal: Ab
   const { highest } = await context.storedEnd();
   const heads = await store.heads(partition);
   // One that has no event any more, and a checkpoint, is among them too.
-  for (const workspaceId of new Set([...heads.keys(), ...work.signedWorkspaces()])) {
+  const workspaceIds = [...new Set([...heads.keys(), ...work.signedWorkspaces()])];
+  await work.compareAll(workspaceIds);
+  for (const workspaceId of workspaceIds) {
     await work.trees.catchUp(workspaceId, heads.get(workspaceId) ?? 0);
   }
   for (const workspaceId of await context.alarmedWorkspaces()) {
@@ -123,6 +125,8 @@ interface Work {
   trees: Trees;
   /** Those that had a checkpoint when the work began. */
   signedWorkspaces(): Iterable<string>;
+  /** What NATS and ClickHouse know of them (`KnownCheckpoints`). */
+  compareAll: KnownCheckpoints['compareAll'];
   take(message: StreamMessage): Promise<void>;
   /** Signs what the trees have; `through`: all of EVENTS up to there is in it, where that is known. */
   sign(through?: StoredEnd['highest']): Promise<void>;
@@ -178,6 +182,7 @@ async function startWork(context: TreePartitionContext, signal: AbortSignal): Pr
   return {
     trees,
     signedWorkspaces: () => known.lastSigned.keys(),
+    compareAll: known.compareAll,
     sign,
     async take(message) {
       const chained = readChained(context, message);

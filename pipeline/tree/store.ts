@@ -46,6 +46,8 @@ export interface TreeStore {
   tiles(workspaceId: string, names: readonly Pick<TileName, 'level' | 'index'>[]): Promise<Tile[]>;
   writeTiles(tiles: readonly WorkspaceTile[]): Promise<void>;
   writeCheckpoints(checkpoints: readonly SignedCheckpoint[]): Promise<void>;
+  /** The size of the largest checkpoint of each workspace that was written; those that have none are left out. */
+  largestSizes(workspaceIds: readonly string[]): Promise<Map<string, number>>;
   /** The largest of a workspace that was written. */
   newestCheckpoint(workspaceId: string): Promise<SignedCheckpoint | undefined>;
 }

@@ -198,6 +198,20 @@ describe('the tree stage', () => {
   });
 });
 
+describe('a start', () => {
+  it('asks once for the checkpoints of all workspaces that agree', async () => {
+    for (const workspaceId of [A, B, C]) await world.add(workspaceId, 2);
+    await runOnce({ [A]: 2, [B]: 2, [C]: 2 });
+    const asked: string[] = [];
+    world.store.fault = (operation, moment) => {
+      if (moment === 'before') asked.push(operation);
+    };
+    await untilWorking(world.start());
+    expect(asked.filter((operation) => operation === 'newestCheckpoint')).toEqual([]);
+    expect(asked).toContain('largestSizes');
+  });
+});
+
 describe('a day that ends', () => {
   it('has a checkpoint of exactly its size, while events keep coming', async () => {
     const tree = world.start({ timing: { lingerMs: 300 } });
@@ -227,7 +241,7 @@ describe('a day that ends', () => {
 /** What happens in each life and death: much is to do at the start, and more comes. */
 const DEATHS: Death[] = [
   ...calls('store', { heads: 1, eventsAfter: 3, eventAt: 1, positionOf: 1, tiles: 2 }),
-  ...calls('store', { writeTiles: 2, writeCheckpoints: 4, newestCheckpoint: 2 }),
+  ...calls('store', { writeTiles: 2, writeCheckpoints: 4, largestSizes: 1, newestCheckpoint: 1 }),
   ...calls('checkpoints', { watch: 1, create: 2, update: 4 }),
   ...calls('floors', { get: 1, put: 2 }),
   ...calls('alarms', { keys: 1 }),

@@ -195,6 +195,13 @@ function storeContract(open: () => Opened, merged: () => Promise<void>): void {
       await store.writeCheckpoints([checkpoint(a, 3)]);
       expect(await store.newestCheckpoint(a)).toEqual(checkpoint(a, 12));
       expect(await store.newestCheckpoint(b)).toEqual(checkpoint(b, 400));
+      expect(await store.largestSizes([b, 'ws_none', a])).toEqual(
+        new Map([
+          [a, 12],
+          [b, 400],
+        ]),
+      );
+      expect(await store.largestSizes([])).toEqual(new Map());
     });
 
     for (const when of ['before', 'after'] as const) {

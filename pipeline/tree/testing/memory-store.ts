@@ -78,6 +78,15 @@ export function memoryTreeStore(events: () => readonly StoredMemoryRow[]): Memor
       performed('writeCheckpoints', () => {
         checkpointRows.push(...checkpoints.map((checkpoint) => ({ ...checkpoint })));
       }),
+    largestSizes: (workspaceIds) =>
+      performed('largestSizes', () => {
+        const found = new Map<string, number>();
+        for (const { workspaceId, size } of checkpointRows) {
+          if (!workspaceIds.includes(workspaceId)) continue;
+          found.set(workspaceId, Math.max(size, found.get(workspaceId) ?? 0));
+        }
+        return found;
+      }),
     newestCheckpoint: (workspaceId) =>
       performed('newestCheckpoint', () =>
         checkpointRows
