@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { publishBatch } from '../infra/nats/batch.ts';
 import { connectionState } from '../infra/nats/connect.ts';
 import { eventsFilter, STREAM_EVENTS } from '../infra/nats/names.ts';
 import { sampleEvent } from './chain/testing/sample.ts';
@@ -58,6 +59,22 @@ describe('a reader', () => {
     await publishSome(2);
     expect(await take(await open({ fromSequence: 2 }), 4)).toEqual([2, 3, 6, 7]);
     expect(await take(await open({ filter: eventsFilter(1) }), 2)).toEqual([4, 5]);
+  });
+
+  it('tells where an atomic batch ends', async () => {
+    const inBatches = [[A, A, A], [A], [A, A]];
+    for (const [number, workspaces] of inBatches.entries()) {
+      const messages = workspaces.map((workspaceId, index) => ({
+        subject: `events.0.${workspaceId}`,
+        payload: Buffer.from('x'),
+        messageId: `${number}-${index}`,
+      }));
+      await publishBatch(stage.nc, messages, 5_000);
+    }
+    const reader = await open();
+    const ends: boolean[] = [];
+    while (ends.length < 6) ends.push(...(await reader.take(NOW)).map(({ endsBatch }) => endsBatch));
+    expect(ends).toEqual([false, false, true, true, false, true]);
   });
 
   it('waits for what is to come, and knows what is behind', async () => {

@@ -1,6 +1,6 @@
 import { type Consumer, type ConsumerMessages, DeliverPolicy, jetstream } from '@nats-io/jetstream';
 import { connectionState, type NatsConnection } from '../infra/nats/connect.ts';
-import { storedAtMicros } from '../infra/nats/stream-info.ts';
+import { endsBatchOf, storedAtMicros } from '../infra/nats/stream-info.ts';
 
 /** A message as a consumer delivers it. */
 export interface StreamMessage {
@@ -9,6 +9,11 @@ export interface StreamMessage {
   /** When JetStream stored it, microseconds since the epoch. */
   storedAtMicros: number;
   data: Uint8Array;
+}
+
+export interface ReadStreamMessage extends StreamMessage {
+  /** Nothing of the atomic batch it belongs to comes behind it. */
+  endsBatch: boolean;
 }
 
 /** Reading came to an end that says nothing about the stream: to be started again, with all checks of a start. */
@@ -24,7 +29,7 @@ export interface Reader {
    * The next messages, in order: at least one, and what comes until `ready` resolves or a run is full.
    * Waits for as long as it takes. Throws `ReadingInterrupted` when no more will come.
    */
-  take(ready: Promise<unknown>): Promise<StreamMessage[]>;
+  take(ready: Promise<unknown>): Promise<ReadStreamMessage[]>;
   /** How many messages of the partition wait behind the newest that has come. */
   pending(): number;
   close(): void;
@@ -63,7 +68,7 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
     opt_start_seq: options.fromSequence,
   });
   const messages = await consumer.consume({ max_bytes: WINDOW_BYTES });
-  const buffer: StreamMessage[] = [];
+  const buffer: ReadStreamMessage[] = [];
   let bytes = 0;
   let pending = 0;
   let ended: Error | undefined;
@@ -81,7 +86,8 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
     for await (const message of messages) {
       if (ended !== undefined) return;
       const { seq, subject, data } = message;
-      buffer.push({ sequence: seq, subject, storedAtMicros: storedAtMicros(message), data });
+      const endsBatch = endsBatchOf(message);
+      buffer.push({ sequence: seq, subject, storedAtMicros: storedAtMicros(message), data, endsBatch });
       bytes += data.byteLength;
       pending = message.info.pending;
       changed();
@@ -108,7 +114,7 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
     });
   }
 
-  function run(): StreamMessage[] {
+  function run(): ReadStreamMessage[] {
     let size = 0;
     const count = buffer.findIndex((message) => {
       size += message.data.byteLength;

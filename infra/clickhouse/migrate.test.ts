@@ -17,7 +17,7 @@ test('every migration is numbered once, in order, and can be run again', () => {
   for (const file of files) {
     for (const statement of splitStatements(readFileSync(join(folder, file), 'utf8'))) {
       expect(statement.replace(/^--.*\n/gm, '')).toMatch(
-        /^(CREATE (\w+|ROW POLICY) IF NOT EXISTS|CREATE OR REPLACE|GRANT|ALTER TABLE \S+\s+(ADD \w+ IF NOT EXISTS|DROP INDEX IF EXISTS|MATERIALIZE INDEX|MODIFY COLUMN \w+ CODEC\())/,
+        /^(CREATE (\w+|ROW POLICY) IF NOT EXISTS|CREATE OR REPLACE|GRANT|ALTER USER \w+ SETTINGS|ALTER TABLE \S+\s+(ADD \w+ IF NOT EXISTS|DROP INDEX IF EXISTS|MATERIALIZE INDEX|MODIFY COLUMN \w+ CODEC\())/,
       );
     }
   }

@@ -1,7 +1,7 @@
 import { type JsMsg, jetstreamManager, type StoredMsg } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { parseTimestamp } from '../../core/time.ts';
-import { STREAM_EVENTS } from './names.ts';
+import { HEADERS, STREAM_EVENTS } from './names.ts';
 
 /** A message as its stream keeps it. */
 export interface StoredMessage {
@@ -73,6 +73,11 @@ export async function purgeBelow(nc: NatsConnection, sequence: number): Promise<
   if (sequence <= 1) return 0;
   const manager = await jetstreamManager(nc, { checkAPI: false });
   return (await manager.streams.purge(STREAM_EVENTS, { seq: sequence })).purged;
+}
+
+/** Whether a message that a consumer delivered is the last of its atomic batch, or belongs to none. */
+export function endsBatchOf({ headers }: JsMsg): boolean {
+  return headers === undefined || !headers.has(HEADERS.batchId) || headers.has(HEADERS.batchCommit);
 }
 
 /** When JetStream stored a message that a consumer delivered, in microseconds. */

@@ -9,7 +9,7 @@ import { chainedFilter, STREAM_CHAINED } from '../../infra/nats/names.ts';
 import { streamState } from '../../infra/nats/stream-info.ts';
 import type { Position } from '../chain/position.ts';
 import type { StoredEnd } from '../chain/store.ts';
-import { openReader, type StreamMessage } from '../reader.ts';
+import { openReader, type ReadStreamMessage, type StreamMessage } from '../reader.ts';
 import { asSigned, commit } from './commit.ts';
 import { readSignedFloor, writeSignedFloor } from './floor.ts';
 import type { ChainLink, Harvest } from './growing-tree.ts';
@@ -127,7 +127,7 @@ interface Work {
   signedWorkspaces(): Iterable<string>;
   /** What NATS and ClickHouse know of them (`KnownCheckpoints`). */
   compareAll: KnownCheckpoints['compareAll'];
-  take(message: StreamMessage): Promise<void>;
+  take(message: ReadStreamMessage): Promise<void>;
   /** Signs what the trees have; `through`: all of EVENTS up to there is in it, where that is known. */
   sign(through?: StoredEnd['highest']): Promise<void>;
   untilGrown(): Promise<void>;
@@ -194,7 +194,8 @@ async function startWork(context: TreePartitionContext, signal: AbortSignal): Pr
         const { workspaceId, events } = chained;
         await trees.append(workspaceId, events);
         const link = events.at(-1);
-        if (link !== undefined) newest = { workspaceId, link };
+        // Messages of a batch stand by their last event: others behind this one may have events from before it.
+        if (link !== undefined && message.endsBatch) newest = { workspaceId, link };
       }
       metrics.lag(newest?.link.createdAt);
       grown();

@@ -1,12 +1,25 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readOrMakeSecrets } from '../../cli/secrets.ts';
+import { readOrCreateInstall } from '../../control/install.ts';
+import {
+  logNameOf,
+  openSigningSeeds,
+  readSigningKeys,
+  SIGNING_KEY_PURPOSE,
+  SIGNING_KEYS,
+} from '../../control/signing-keys.ts';
 import { connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { createLogger } from '../../infra/log.ts';
 import { connectNats } from '../../infra/nats/connect.ts';
+import { openBucket } from '../../infra/nats/kv.ts';
+import { BUCKETS } from '../../infra/nats/names.ts';
 import { streamEpoch } from '../../infra/nats/streams.ts';
+import { createSealer } from '../../infra/seal.ts';
 import { chainEvents, insertSeeded } from '../support/seed.ts';
 import { type Ended, runProgram, type Stack, startStack, until } from '../support/stack.ts';
+import { storeTree, type TestLog } from '../support/tree.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const DAYS = 40;
@@ -33,6 +46,7 @@ beforeAll(async () => {
   });
   const writer = connectClickHouse(stack.clickhouseUrls.writer);
   await insertSeeded(writer, events, { epoch: await epochOf(stack.natsUrl), partition: 99 });
+  await storeTree(writer, await logOf(stack, workspaceId), events);
   await writer.close();
   // What is seeded stands in nobody's way, also at the next start.
   await stack.untilBack('chain', await stack.kill9('chain'));
@@ -44,6 +58,18 @@ async function epochOf(natsUrl: string): Promise<string> {
   const epoch = await streamEpoch(nc);
   await nc.close();
   return epoch;
+}
+
+/** The log that the stack itself would sign: these events came past its tree stage. */
+async function logOf({ natsUrl, directory }: Stack, workspaceId: string): Promise<TestLog> {
+  const nc = await connectNats({ url: natsUrl, name: 'test', log: createLogger('test', 'silent') });
+  const signing = await (await openBucket(nc, BUCKETS.signing)).get(SIGNING_KEYS);
+  const { log_origin } = await readOrCreateInstall(await openBucket(nc, BUCKETS.install), {});
+  await nc.close();
+  const sealer = createSealer(readOrMakeSecrets(directory.keys).secretKey, SIGNING_KEY_PURPOSE);
+  const [seed = new Uint8Array()] = openSigningSeeds(readSigningKeys(signing?.value), sealer, Date.now());
+  const name = logNameOf(log_origin, workspaceId);
+  return { workspaceId, name, key: { name, seed } };
 }
 
 function immutable(...args: string[]): Promise<Ended> {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { createKeyRing, newToken, tokenHash } from '../../control/keys.ts';
+import { ImmutableError } from '../../core/errors.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { startHttpServer } from '../../infra/http/server.ts';
 import { createLogger } from '../../infra/log.ts';
@@ -221,11 +222,17 @@ export async function ended(api: ExportApi, workspaceId: string, id: string, wit
 /** Polls until the job has ended, one way or the other. */
 export async function untilEnded(jobs: ExportJobs, id: string, withinMs = 20_000): Promise<ExportRecord> {
   return await until(async () => {
-    const found = await jobs.find(id);
+    const found = await jobs.find(id).catch(whileNatsIsAway);
     return found !== undefined && ['completed', 'failed'].includes(found.record.status)
       ? found.record
       : undefined;
   }, withinMs);
+}
+
+/** A look that a restart of NATS cuts off is for the next one to make. */
+function whileNatsIsAway(error: unknown): undefined {
+  if (error instanceof ImmutableError && error.code === 'unavailable') return undefined;
+  throw error;
 }
 
 export async function until<T>(look: () => Promise<T | undefined>, withinMs = 20_000): Promise<T> {
