@@ -183,7 +183,7 @@ export function tileKey({ level, index }: Pick<TileName, 'level' | 'index'>): st
   return `${level}/${index}`;
 }
 
-/** The hashes of fetched tiles, one after another, by `tileKey`; they may be wider than was asked for. */
+/** The hashes of fetched tiles, one after another, by `tileKey`; they may be wider than was asked for, and never change. */
 export type Tiles = ReadonlyMap<string, Uint8Array>;
 
 /** The hash of each range. Throws `internal` where a tile that `tilesOf` names is missing or too narrow. */
@@ -219,7 +219,27 @@ function nodeIn(tiles: Tiles, node: Node, hasher: Hasher): Uint8Array {
   if (hashes === undefined || hashes.length < (first + count) * HASH_BYTES) {
     throw new ImmutableError('internal', `tile ${tileKey({ level, index: tile })} is missing or too narrow`);
   }
+  if (level > 0 && hashes.length === TILE_WIDTH * HASH_BYTES) {
+    const nodes = levelsOf(hashes, hasher)[Math.log2(count)] ?? hashes;
+    return nodes.slice((first / count) * HASH_BYTES, (first / count + 1) * HASH_BYTES);
+  }
   return subtreeRoot(hashes.subarray(first * HASH_BYTES, (first + count) * HASH_BYTES), hasher);
+}
+
+/** Of full tiles above the leaves, as long as somebody has them: they are few, and serve one proof after another. */
+const knownLevels = new WeakMap<Uint8Array, Uint8Array[]>();
+
+/** The hashes of a full tile, and the eight levels above them. */
+function levelsOf(hashes: Uint8Array, hasher: Hasher): Uint8Array[] {
+  const known = knownLevels.get(hashes);
+  if (known !== undefined) return known;
+  const levels = [hashes];
+  for (let below = hashes; below.length > HASH_BYTES; ) {
+    below = pairsHashed(below, hasher);
+    levels.push(below);
+  }
+  knownLevels.set(hashes, levels);
+  return levels;
 }
 
 /** The root over hashes that stand one after another: of a full tile, of part of one. */

@@ -9,8 +9,8 @@ export interface TileReader {
   tiles(workspaceId: string, names: readonly TileName[]): Promise<Tiles>;
 }
 
-/** Of 8 KiB each. */
-const REMEMBERED_TILES = 4_096;
+/** Of 8 KiB each, and as much again for the levels between one tile and the next. */
+const REMEMBERED_TILES = 2_048;
 const TILES_PER_QUERY = 1_000;
 const SETTINGS = { max_execution_time: 5 };
 
@@ -57,11 +57,16 @@ export function createTileReader(
       return new Map(
         names.flatMap((name) => {
           const hashes = found.get(tileKey(name));
-          return hashes === undefined ? [] : [[tileKey(name), hashes.subarray(0, name.width * 32)]];
+          return hashes === undefined ? [] : [[tileKey(name), cutTo(hashes, name.width * 32)]];
         }),
       );
     },
   };
+}
+
+/** Itself where nothing is to be cut: what was computed of a tile is known by it. */
+function cutTo(hashes: Uint8Array, length: number): Uint8Array {
+  return hashes.length === length ? hashes : hashes.subarray(0, length);
 }
 
 interface TileRow {

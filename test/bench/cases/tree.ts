@@ -170,11 +170,16 @@ const FULL_TILES = [0, 1, 2, 3].map((level) => {
   return Uint8Array.from({ length: TILE_WIDTH * HASH_BYTES }, (_, at) => hash[at % HASH_BYTES] ?? 0);
 });
 
+/**
+ * As a server has them: full tiles above the leaves are few, and were used for proofs before; tiles of leaves, and those at
+ * the edge, come fresh for each.
+ */
 function tilesAtHand(names: readonly TileName[]): Tiles {
   return new Map(
-    names.map((name) => [
-      tileKey(name),
-      (FULL_TILES[name.level] ?? new Uint8Array()).subarray(0, name.width * HASH_BYTES),
-    ]),
+    names.map((name) => {
+      const full = FULL_TILES[name.level] ?? new Uint8Array();
+      const isRemembered = name.level > 0 && name.width === TILE_WIDTH;
+      return [tileKey(name), isRemembered ? full : full.slice(0, name.width * HASH_BYTES)];
+    }),
   );
 }
