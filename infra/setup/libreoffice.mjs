@@ -1,82 +1,43 @@
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { withUnpackedFromDebian } from './apt.mjs';
-import { withLock } from './lock.mjs';
-import { PRIVATE } from './paths.mjs';
 import { run } from './run.mjs';
+import { ensureTestProgram } from './test-program.mjs';
 import { LIBRARIES, LOADERS, loadedFiles } from './unpacked.mjs';
 
 /** How `npm test` tells test/support/requirements.ts why there is none. */
 export const NO_SPREADSHEET_VARIABLE = 'TEST_NO_SPREADSHEET';
 
-/** LibreOffice 25.2. */
-const SUITE = 'trixie';
-const PACKAGES = ['libreoffice-calc-nogui'];
 const OFFICE = 'usr/lib/libreoffice';
-const FOLDER = join(PRIVATE, 'libreoffice');
-const LOCK = join(PRIVATE, 'libreoffice.lock');
 
-/**
- * Makes sure there is a spreadsheet program for the test that opens an export: LibreOffice Calc without a
- * surface, with every library it needs down to the C library. Started by its own dynamic loader, it needs no
- * root and no change of the system.
- * Resolves to why there is none, or to undefined.
- */
-export async function ensureLibreOffice(progress) {
-  if (isInstalled()) return undefined;
-  if (process.platform !== 'linux' || LOADERS[process.arch] === undefined)
-    return 'LibreOffice is taken from Debian, for x64 and arm64 only';
-  return await withLock(LOCK, async () => {
-    if (isInstalled()) return undefined;
-    const outcome = await progress.step('spreadsheet program for the tests', () =>
-      withUnpackedFromDebian({ suite: SUITE, names: PACKAGES, progress }, install),
-    );
-    return outcome === 'installed' ? undefined : outcome.reason;
-  });
+/** The spreadsheet program for the test that opens an export: LibreOffice Calc 25.2 without a surface. */
+export function ensureLibreOffice(progress) {
+  return ensureTestProgram(
+    {
+      name: 'libreoffice',
+      title: 'spreadsheet program for the tests',
+      what: 'LibreOffice',
+      suite: 'trixie',
+      packages: ['libreoffice-calc-nogui'],
+      fill: copyOffice,
+      trial: (folder) => [
+        '--library-path',
+        `${join(folder, 'program')}:${join(folder, 'lib')}`,
+        join(folder, 'program', 'soffice.bin'),
+        '--version',
+      ],
+    },
+    progress,
+  );
 }
 
-function isInstalled() {
-  return existsSync(join(FOLDER, 'ORIGIN'));
-}
-
-/** There whole or not at all. */
-async function install(unpacked, version) {
-  const temporary = `${FOLDER}.${process.pid}`;
-  rmSync(temporary, { recursive: true, force: true });
-  try {
-    mkdirSync(join(temporary, 'lib'), { recursive: true });
-    copyFileSync(join(unpacked, LOADERS[process.arch]), join(temporary, 'ld.so'));
-    for (const folder of ['presets', 'program', 'share'])
-      cpSync(join(unpacked, OFFICE, folder), join(temporary, folder), {
-        recursive: true,
-        verbatimSymlinks: true,
-      });
-    await copyLibraries(unpacked, temporary);
-    makeMovable(temporary);
-    const trial = await run(join(temporary, 'ld.so'), [
-      '--library-path',
-      `${join(temporary, 'program')}:${join(temporary, 'lib')}`,
-      join(temporary, 'program', 'soffice.bin'),
-      '--version',
-    ]);
-    if (trial.code !== 0) return { reason: 'LibreOffice does not run on this system' };
-    writeFileSync(join(temporary, 'ORIGIN'), `LibreOffice ${version} of debian ${SUITE}\n`);
-    rmSync(FOLDER, { recursive: true, force: true });
-    renameSync(temporary, FOLDER);
-    return 'installed';
-  } finally {
-    rmSync(temporary, { recursive: true, force: true });
-  }
+async function copyOffice(unpacked, target) {
+  for (const folder of ['presets', 'program', 'share'])
+    cpSync(join(unpacked, OFFICE, folder), join(target, folder), {
+      recursive: true,
+      verbatimSymlinks: true,
+    });
+  await copyLibraries(unpacked, target);
+  makeMovable(target);
 }
 
 /** Of the system's libraries those that the program, or a part of it that is loaded by name, is linked with. */
