@@ -13,6 +13,8 @@ export interface StoredMessage {
 }
 
 export interface StreamState {
+  /** When the stream was made: another time means another stream. */
+  created: string;
   /** Of the first message still there; one beyond the last when the stream is empty, 0 while it never had one. */
   firstSequence: number;
   /** Of the newest message ever stored, 0 for none. Never falls, unless the stream was made anew or restored. */
@@ -53,8 +55,9 @@ export async function lastMessageOfSubject(
 
 export async function streamState(nc: NatsConnection, stream: string): Promise<StreamState> {
   const manager = await jetstreamManager(nc, { checkAPI: false });
-  const { state, config } = await manager.streams.info(stream, { deleted_details: true });
+  const { state, config, created } = await manager.streams.info(stream, { deleted_details: true });
   return {
+    created,
     firstSequence: state.first_seq,
     lastSequence: state.last_seq,
     messages: state.messages,

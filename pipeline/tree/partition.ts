@@ -9,7 +9,7 @@ import { chainedFilter, STREAM_CHAINED } from '../../infra/nats/names.ts';
 import { streamState } from '../../infra/nats/stream-info.ts';
 import type { Position } from '../chain/position.ts';
 import type { StoredEnd } from '../chain/store.ts';
-import { openReader, type ReadStreamMessage, type StreamMessage } from '../reader.ts';
+import { openReader, ReadingInterrupted, type ReadStreamMessage, type StreamMessage } from '../reader.ts';
 import { asSigned, commit } from './commit.ts';
 import { readSignedFloor, writeSignedFloor } from './floor.ts';
 import type { ChainLink, Harvest } from './growing-tree.ts';
@@ -83,7 +83,7 @@ export async function runTreePartition(context: TreePartitionContext, signal: Ab
   // What was signed is read before what is stored, or another process's next checkpoint would seem to lack its events.
   const work = await startWork(context, whileRunning);
   // Whatever is published later is read from CHAINED; whatever was before is stored, and so among the heads.
-  const { lastSequence } = await streamState(nc, STREAM_CHAINED);
+  const { lastSequence, created } = await streamState(nc, STREAM_CHAINED);
   const { highest } = await context.storedEnd();
   const heads = await store.heads(partition);
   // One that has no event any more, and a checkpoint, is among them too.
@@ -106,7 +106,13 @@ export async function runTreePartition(context: TreePartitionContext, signal: Ab
     losses,
   });
   const signing = signRegularly(work, context.timing, whileRunning);
+  // What ends it is seen below, though perhaps not at once.
+  signing.catch(() => {});
   try {
+    // In a stream that was made anew meanwhile the sequence means nothing, and might not come for long.
+    if ((await streamState(nc, STREAM_CHAINED)).created !== created) {
+      throw new ReadingInterrupted('CHAINED was made anew');
+    }
     for (;;) {
       const messages = await Promise.race([reader.take(Promise.resolve()), signing]);
       for (const message of messages) await work.take(message);

@@ -169,6 +169,32 @@ describe('the tree stage', () => {
     await expectWhole({ [A]: 6, [B]: 1 });
   });
 
+  it('goes on when CHAINED was made anew in the middle of a start', async () => {
+    await world.add(A, 4);
+    const heads = world.store.heads.bind(world.store);
+    let anew = false;
+    // Behind the look at where CHAINED ends, before it is read.
+    world.store.heads = async (partition) => {
+      if (!anew && partition === 0) {
+        anew = true;
+        await world.stage.manager.streams.delete(STREAM_CHAINED);
+        await eventually(
+          () =>
+            ensureStreams(world.stage.nc, { replicas: 1, storeLimitBytes: 512 * 1024 * 1024 }).then(
+              () => true,
+            ),
+          (made) => made,
+        );
+      }
+      return await heads(partition);
+    };
+    for (let count = 0; count < 5; count += 1) await world.publish(await world.chain(B, 1));
+    world.start();
+    await untilSigned(A, 4);
+    await world.add(A, 2);
+    await expectWhole({ [A]: 6 });
+  });
+
   it('keeps up with one quiet time after another without a warning of leaks', async () => {
     const warnings: string[] = [];
     const onWarning = ({ message }: Error) => warnings.push(message);
@@ -302,7 +328,8 @@ describe('two processes that both believe they hold a partition', () => {
     });
   }
 
-  it('sign no fork; one steps down', async () => {
+  // That one of them steps down where they meet is shown by the signer's own tests: here it is chance whether they do.
+  it('sign no fork', async () => {
     const [one, other] = [startWithoutLease(), startWithoutLease()];
     await untilWorking(one);
     await untilWorking(other);
@@ -312,7 +339,6 @@ describe('two processes that both believe they hold a partition', () => {
       await delay(20);
     }
     await expectWhole({ [A]: 30, [B]: 60 });
-    expect(world.warnings()).toContain('stepping down from the partition');
     expect(await alarmOf(A)).toBeUndefined();
   });
 
