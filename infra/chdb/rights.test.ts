@@ -51,6 +51,7 @@ test.each([
   'SELECT * FROM `system.errors`',
   'SELECT * FROM system.{t:Identifier}',
   "SELECT * FROM merge('x', 'y')",
+  "SELECT * FROM fuzzQuery('SELECT 1')",
   "SELECT * FROM sqlite('/tmp/x', 'y')",
   "SELECT * FROM `sqlite`('/tmp/x', 'y')",
 ])('nobody but the admin reads: %s', (sql) => {

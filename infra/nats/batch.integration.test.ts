@@ -2,6 +2,7 @@ import { jetstream } from '@nats-io/jetstream';
 import { headers } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestNats, type TestNats } from '../../test/support/nats.ts';
+import { pauseProcess } from '../../test/support/pause.ts';
 import { createLogger } from '../log.ts';
 import { type BatchMessage, publishBatch } from './batch.ts';
 import { connectNats, type NatsConnection } from './connect.ts';
@@ -162,9 +163,7 @@ describe('an atomic batch', () => {
     const alone = await startTestNats();
     const connection = await connectNats({ url: alone.url, name: 'alone', log });
     await ensureStreams(connection, { replicas: 1, storeLimitBytes: 100 * MIB });
-    process.kill(alone.pid, 'SIGSTOP');
-    // A thread that is running on another core may answer once more before the signal reaches it.
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await pauseProcess(alone.pid);
     const startedAt = performance.now();
     const outcome = publishBatch(connection, batchOf(2), 30_000);
     setTimeout(() => void alone.kill9(), 100);
@@ -181,7 +180,7 @@ describe('an atomic batch', () => {
 
   it('has no answer from a server that hangs, and the repetition settles it', async () => {
     const batch = batchOf(3);
-    process.kill(server.pid, 'SIGSTOP');
+    await pauseProcess(server.pid);
     const outcome = await publishBatch(nc, batch, 300);
     process.kill(server.pid, 'SIGCONT');
     expect(outcome).toMatchObject({ kind: 'unknown' });

@@ -601,7 +601,7 @@ await describeNeeding(s3Server, 'an object store in S3', () => {
 
     it('gives up on a server that accepts and says nothing', async () => {
       const store = s3Store(parseObjectStoreUrl(server().url), { requestTimeoutMs: 500 });
-      server().freeze();
+      await server().freeze();
       try {
         const startedAt = performance.now();
         await expect(store.stat('frozen')).rejects.toMatchObject({ code: 'unavailable' });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { freePort } from './nats.ts';
+import { pauseProcess } from './pause.ts';
 
 /** Where infra/setup/radosgw.mjs puts it. */
 export const RADOSGW_FOLDER = resolve(import.meta.dirname, '..', '..', '.immutable', 'radosgw');
@@ -24,7 +25,7 @@ export interface TestS3 {
   /** Starts it again on the same port and files, ending it first if it runs. */
   restart(): Promise<void>;
   /** Lets it answer nothing, with its connections open, until it is resumed. */
-  freeze(): void;
+  freeze(): Promise<void>;
   resume(): void;
   /** Ends the server and removes its files. */
   stop(): Promise<void>;
@@ -96,7 +97,10 @@ export async function startTestS3(): Promise<TestS3> {
       await end(gateway);
       gateway = await startGateway();
     },
-    freeze: () => gateway.kill('SIGSTOP'),
+    freeze: async () => {
+      if (gateway.pid === undefined) throw new Error('the gateway does not run');
+      await pauseProcess(gateway.pid);
+    },
     resume: () => gateway.kill('SIGCONT'),
     stop: async () => {
       process.off('exit', killAll);
