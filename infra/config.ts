@@ -59,6 +59,24 @@ const settings = z.object({
   IMMUTABLE_TRUSTED_PROXIES: cidrList.default([]),
   /** A file of C2SP tlog-policy: who cosigns checkpoints, and how many of them must. */
   IMMUTABLE_WITNESS_POLICY: z.string().min(1).optional(),
+  /** JSON-RPC of the chain on which roots are anchored; the next is asked when one does not answer. */
+  IMMUTABLE_ANCHOR_RPC_URL: urlList.optional(),
+  /** Base is 8453, Base Sepolia 84532. */
+  IMMUTABLE_ANCHOR_CHAIN_ID: z.coerce.number().int().min(1).default(8453),
+  IMMUTABLE_ANCHOR_CONTRACT: z
+    .string()
+    .regex(/^0x[0-9a-f]{40}$/i, 'must be an address: 0x and 40 hexadecimal digits')
+    .transform((address) => address.toLowerCase())
+    .optional(),
+  /** Of the account that pays. */
+  IMMUTABLE_ANCHOR_PRIVATE_KEY: z
+    .string()
+    .regex(/^0x[0-9a-f]{64}$/i, 'must be 0x and 64 hexadecimal digits')
+    .optional(),
+  /** What the chain must call a block before an anchor in it counts as confirmed. */
+  IMMUTABLE_ANCHOR_CONFIRM: z.enum(['latest', 'safe', 'finalized']).default('safe'),
+  /** No transaction offers more for a unit of gas; above it the job waits. */
+  IMMUTABLE_ANCHOR_MAX_FEE_GWEI: z.coerce.number().positive().default(5),
   IMMUTABLE_TLS_CERT: z.string().min(1).optional(),
   IMMUTABLE_TLS_KEY: z.string().min(1).optional(),
   IMMUTABLE_SECRET_KEY: z

@@ -9,6 +9,8 @@ export const TABLES = {
   restoredEvents: `${DATABASE}.restored_events`,
   tiles: `${DATABASE}.tiles`,
   checkpoints: `${DATABASE}.checkpoints`,
+  anchors: `${DATABASE}.anchors`,
+  anchorBatches: `${DATABASE}.anchor_batches`,
   retentionWindows: `${DATABASE}.retention_windows`,
   schemaMigrations: `${DATABASE}.schema_migrations`,
 } as const;

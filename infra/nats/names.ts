@@ -41,6 +41,8 @@ export const BUCKETS = {
   signing: 'signing',
   /** The newest checkpoint that was signed of each workspace: what the next one must be consistent with. */
   checkpoints: 'checkpoints',
+  /** What was, or is to be, anchored, and its transactions. */
+  anchors: 'anchors',
 } as const;
 
 export type BucketName = (typeof BUCKETS)[keyof typeof BUCKETS];
