@@ -9,11 +9,19 @@ const integration = ['**/*.integration.test.ts', 'test/contract/**/*.test.ts', '
 const fault = ['test/fault/**/*.test.ts'];
 const ignored = ['node_modules/**', 'dist/**', '.immutable/**', 'data/**'];
 
+/** With many more runs (`npm run test:fuzz`) a property takes what it takes. */
+const propertyTimeoutMs = process.env.PROPERTY_FACTOR === undefined ? undefined : 3_600_000;
+
 export default defineConfig({
   test: {
     projects: [
       {
-        test: { name: 'unit', include: ['**/*.test.ts'], exclude: [...ignored, ...integration, ...fault] },
+        test: {
+          name: 'unit',
+          include: ['**/*.test.ts'],
+          exclude: [...ignored, ...integration, ...fault],
+          testTimeout: propertyTimeoutMs ?? 5_000,
+        },
       },
       {
         test: {
@@ -21,7 +29,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           include: integration,
           exclude: ignored,
-          testTimeout: 60_000,
+          testTimeout: propertyTimeoutMs ?? 60_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
         },

@@ -13,6 +13,7 @@ import { migrate } from '../../infra/clickhouse/migrate.ts';
 import { EVENT_INSERT_COLUMNS } from '../../infra/clickhouse/names.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { insertRows, row } from '../support/event-rows.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 
 let server: TestClickHouse;
 let admin: ClickHouseClient;
@@ -253,7 +254,7 @@ describe('derived columns', () => {
           })),
         );
       }),
-      { numRuns: 30 },
+      propertyRuns(30),
     );
   });
 
@@ -312,7 +313,7 @@ describe('derived columns', () => {
           ),
         );
       }),
-      { numRuns: 20 },
+      propertyRuns(20),
     );
   });
 });

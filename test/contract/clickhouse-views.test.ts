@@ -12,6 +12,7 @@ import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse
 import { splitStatements } from '../../infra/clickhouse/migrate.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { insertRows, type Row, row } from '../support/event-rows.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 
 /** The views that analysts read, and the statements that make analysts on a server. */
 
@@ -149,7 +150,7 @@ describe('metadata in audit_events', () => {
           );
         },
       ),
-      { numRuns: 40 },
+      propertyRuns(40),
     );
   });
 

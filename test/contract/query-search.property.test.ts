@@ -6,6 +6,7 @@ import { formatTimestamp } from '../../core/time.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { FILTERS, type FilterName } from '../../query/conditions.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 import { type Answer, startTestQuery, type TestQuery } from '../support/query.ts';
 import { chainEvents, headOf, insertSeeded, randomFrom, type SeededEvent } from '../support/seed.ts';
 
@@ -14,7 +15,7 @@ import { chainEvents, headOf, insertSeeded, randomFrom, type SeededEvent } from 
 const WORKSPACE = 'ws_0000000000000a11';
 const EVENTS = 1_500;
 /** Thousands of pages, and the machine may have other things to do. */
-const SLOW_MS = 240_000;
+const SLOW_MS = 3_600_000;
 const START_MICROS = Date.UTC(2026, 0, 31, 23, 59) * 1000;
 /** The events lie on both sides of the end of a month, where ClickHouse keeps them in parts of their own. */
 const STEP_MICROS = 80_000;
@@ -244,7 +245,7 @@ describe('a list is what the model says', () => {
       fc.asyncProperty(wildcards, async (action) => {
         await expectAsModel({ action });
       }),
-      { numRuns: 60 },
+      propertyRuns(20),
     );
   });
 
@@ -253,7 +254,7 @@ describe('a list is what the model says', () => {
       fc.asyncProperty(pieces, async (search) => {
         await expectAsModel({ search });
       }),
-      { numRuns: 80 },
+      propertyRuns(25),
     );
   });
 
@@ -264,7 +265,7 @@ describe('a list is what the model says', () => {
       fc.asyncProperty(sparse, fc.integer({ min: 7, max: 100 }), async (query, limit) => {
         found += await expectAsModel(query, limit);
       }),
-      { numRuns: 60 },
+      propertyRuns(20),
     );
     expect(found).toBeGreaterThan(100);
   });
@@ -325,7 +326,7 @@ describe('pages', () => {
             if (order === 'desc') expect(seqs.at(-1)).toBe(1);
           },
         ),
-        { numRuns: 6, endOnFailure: true },
+        { ...propertyRuns(6), endOnFailure: true },
       );
     },
   );

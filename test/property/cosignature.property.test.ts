@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { signNote } from '../../core/checkpoint.ts';
 import { cosign, encodeCosignerKey, parseCosignerKey, verifyCosignatures } from '../../core/cosignature.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 
 /**
  * Cosignatures as node:crypto makes them, straight from c2sp.org/tlog-cosignature: nothing of core/ takes part.
@@ -102,7 +103,7 @@ test('what we cosign is byte for byte what node:crypto does, and it verifies the
       const publicKey = createPublicKey(nodeKey(seed).secret);
       expect(verify(null, nodeMessage(text, BigInt(time)), publicKey, data.subarray(12))).toBe(true);
     }),
-    { numRuns: 50 },
+    propertyRuns(50),
   );
 });
 
@@ -121,7 +122,7 @@ test('what node:crypto cosigns verifies here, and not with one bit changed', () 
       const changed = `${signNote(text, LOG)}— ${name} ${data.toString('base64')}\n`;
       expect(verifyCosignatures(changed, [{ name, publicKey }])).toMatchObject({ ok: false });
     }),
-    { numRuns: 50 },
+    propertyRuns(50),
   );
 });
 
@@ -133,6 +134,6 @@ test('keys are written as node:crypto would', () => {
       expect(encodeCosignerKey({ name, publicKey })).toBe(text);
       expect(parseCosignerKey(text)).toEqual({ name, publicKey });
     }),
-    { numRuns: 50 },
+    propertyRuns(50),
   );
 });

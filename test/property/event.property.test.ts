@@ -4,6 +4,7 @@ import { utf8Length } from '../../core/bytes.ts';
 import { canonicalTexts, textsTooLarge } from '../../core/canonical.ts';
 import { completeEvent, EVENT_FIELDS, type EventInput, parseEvent } from '../../core/event.ts';
 import { canonicalJson, canonicalSize } from '../../core/json.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 import { anyJson, anyText, keepableJson, keepableObject, text } from './arbitraries.ts';
 
 const NOW = 1_773_585_138_847_312;
@@ -44,7 +45,7 @@ test('what goes in comes out of the texts, and nothing else', () => {
         occurred_at: RECEIVED_AT,
       });
     }),
-    { numRuns: 300 },
+    propertyRuns(300),
   );
 });
 
@@ -106,7 +107,7 @@ test('any JSON at all is judged without a throw, and what is accepted has canoni
       }
       expect(textsTooLarge(texts)).toBe(utf8Length(texts.body) + utf8Length(texts.private) > 256 * 1024);
     }),
-    { numRuns: 1000 },
+    propertyRuns(1000),
   );
 });
 
@@ -118,7 +119,7 @@ test('canonical JSON gives back the value, has one spelling, and the size foreto
       expect(canonicalJson(JSON.parse(canonical))).toBe(canonical);
       expect(canonicalSize(value)).toBe(new TextEncoder().encode(canonical).length);
     }),
-    { numRuns: 1000 },
+    propertyRuns(1000),
   );
 });
 
@@ -131,6 +132,6 @@ test('texts that are not well-formed are refused, all others accepted', () => {
       const asName = parseEvent({ action: 'a', actor_id: 'u', metadata: { [value]: 1 } }, NOW);
       expect([inString.ok, inMetadata.ok, asName.ok]).toEqual(Array(3).fill(value.isWellFormed()));
     }),
-    { numRuns: 500 },
+    propertyRuns(500),
   );
 });

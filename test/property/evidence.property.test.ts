@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseVerifierKey, verifyNote } from '../../core/checkpoint.ts';
 import { verifyEvidence } from '../../core/evidence.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 import vectors from '../vectors/integrity-v1.json' with { type: 'json' };
 import { anyJson } from './arbitraries.ts';
 
@@ -28,7 +29,7 @@ test('evidence with any value replaced is valid no more', () => {
       fc.pre(changed);
       expect(verifyEvidence(evidence, TRUST).verdict).not.toBe('valid');
     }),
-    { numRuns: 1000 },
+    propertyRuns(1000),
   );
 });
 
@@ -51,7 +52,7 @@ test('a note with any character changed does not verify', () => {
         expect(verifyNote(note.slice(0, at) + other + note.slice(at + 1), [KEY]).ok).toBe(false);
       },
     ),
-    { numRuns: 500 },
+    propertyRuns(500),
   );
 });
 

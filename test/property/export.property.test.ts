@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createExportChecker, parseExportManifest } from '../../core/export.ts';
 import { canonicalJson, type JsonObject } from '../../core/json.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 import { exportManifest, exportRow, sampleChain, TRUST } from '../support/sample-log.ts';
 
 const EVENTS = sampleChain(9);
@@ -43,7 +44,7 @@ test('an export with any character changed is valid no more', () => {
         expect(verdictOf(LINES.with(row, changed))).toBe('invalid');
       },
     ),
-    { numRuns: 500 },
+    propertyRuns(500),
   );
 });
 

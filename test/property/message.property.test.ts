@@ -4,6 +4,7 @@ import { ImmutableError } from '../../core/errors.ts';
 import { canonicalJson } from '../../core/json.ts';
 import { decodeChained, decodeQueued, encodeChained, encodeQueued } from '../../core/message.ts';
 import { crc32 } from '../../infra/hash.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 import { keepableObject } from './arbitraries.ts';
 
 const hex = (length: number) =>
@@ -63,7 +64,7 @@ test('any change of a byte, and any cut, is found', () => {
       expect(isDamaged(data.with(at, (data[at] ?? 0) ^ change))).toBe(true);
       expect(isDamaged(data.subarray(0, at))).toBe(true);
     }),
-    { numRuns: 300 },
+    propertyRuns(300),
   );
 });
 

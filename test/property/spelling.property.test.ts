@@ -13,6 +13,7 @@ import { portableHasher } from '../../core/hash.ts';
 import { isIpAddress } from '../../core/ip.ts';
 import { formatTimestamp, isCanonicalTimestamp, parseTimestamp } from '../../core/time.ts';
 import { nativeHasher } from '../../infra/hash.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 import { text } from './arbitraries.ts';
 
 const micros = fc.integer({ min: 0, max: 8_993_721_599_999_999 });
@@ -30,7 +31,7 @@ test('times go there and back, from every offset', () => {
       const offset = [hours, minutes].map((part) => String(part).padStart(2, '0')).join(':');
       expect(parseTimestamp(`${local}${offsetMinutes < 0 ? '-' : '+'}${offset}`)).toBe(instant);
     }),
-    { numRuns: 1000 },
+    propertyRuns(1000),
   );
 });
 
@@ -44,7 +45,7 @@ test('days that the calendar does not have are refused, all others read as Date 
         read.getUTCFullYear() === year && read.getUTCMonth() === month - 1 && read.getUTCDate() === date;
       expect(parseTimestamp(written)).toBe(exists ? read.getTime() * 1000 : null);
     }),
-    { numRuns: 1000 },
+    propertyRuns(1000),
   );
 });
 
@@ -58,7 +59,7 @@ test('addresses are those that the operating system reads, without zones', () =>
     fc.property(fc.oneof(soup, mixed, fc.ipV4(), fc.ipV6(), fc.ipV4Extended()), (address) => {
       expect(isIpAddress(address)).toBe(isIP(address) !== 0 && !address.includes('%'));
     }),
-    { numRuns: 2000 },
+    propertyRuns(2000),
   );
 });
 
@@ -81,7 +82,7 @@ test('base64 has one spelling', () => {
       if (data !== null) expect(base64Encode(data)).toBe(encoded);
       else expect(Buffer.from(encoded, 'base64').toString('base64')).not.toBe(encoded);
     }),
-    { numRuns: 1000 },
+    propertyRuns(1000),
   );
 });
 
@@ -92,7 +93,7 @@ test('UTF-8 is that of Node', () => {
       expect(utf8Length(whole)).toBe(Buffer.byteLength(whole));
       expect(Buffer.from(utf8EncodeAll(texts)).equals(Buffer.from(whole))).toBe(true);
     }),
-    { numRuns: 500 },
+    propertyRuns(500),
   );
 });
 

@@ -10,6 +10,7 @@ import {
   verifyInclusion,
 } from '../../core/tree.ts';
 import { nativeHasher } from '../../infra/hash.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 
 const LEAVES = Array.from({ length: 700 }, (_, index) =>
   leafHash(Uint8Array.of(index >> 8, index & 255), nativeHasher),
@@ -60,7 +61,7 @@ test('every inclusion proof verifies, and no change of it does', () => {
       expect(verify(path)).toBe(true);
       expect(verify(mutate(path))).toBe(false);
     }),
-    { numRuns: 300 },
+    propertyRuns(300),
   );
 });
 
@@ -75,7 +76,7 @@ test('every consistency proof verifies, and no change of it does', () => {
       expect(verify(path)).toBe(true);
       expect(verify(mutate(path))).toBe(false);
     }),
-    { numRuns: 300 },
+    propertyRuns(300),
   );
 });
 
@@ -110,7 +111,7 @@ test('verification of nonsense ends, and with false', () => {
         );
       },
     ),
-    { numRuns: 500 },
+    propertyRuns(500),
   );
 });
 

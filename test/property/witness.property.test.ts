@@ -13,6 +13,7 @@ import {
 } from '../../core/witness-message.ts';
 import { nextStep } from '../../pipeline/tree/witness-answer.ts';
 import { createSampleLog } from '../support/log.ts';
+import { propertyRuns } from '../support/property-runs.ts';
 import vectors from '../vectors/cosignature-v1.json' with { type: 'json' };
 
 const HONEST = createSampleLog('log.example.test/ws_1', 24);
@@ -60,7 +61,7 @@ test('whatever is submitted in whatever order, all that is cosigned is one histo
         for (const other of cosigned.slice(index + 1)) expect(belongTogether(one, other)).toBe(true);
       }
     }),
-    { numRuns: 150 },
+    propertyRuns(150),
   );
 });
 
@@ -121,7 +122,7 @@ test('any text is judged without a throw that is not one of ours', () => {
         }
       },
     ),
-    { numRuns: 500 },
+    propertyRuns(500),
   );
 });
 
