@@ -196,3 +196,50 @@ test('what is forgotten for want of room makes windows hold less, never more', (
     { numRuns: 500 },
   );
 });
+
+/** Volumes around a normal that is not 0, in windows that overlap, and hours counted from their very beginning. */
+test('a spike is what the slow model calls one', () => {
+  const hour = BEGIN - (BEGIN % HOUR);
+  const steps = fc.oneof(
+    { weight: 4, arbitrary: fc.integer({ min: 1, max: 40_000_000 }) },
+    { weight: 2, arbitrary: fc.integer({ min: 1, max: 15 * MINUTE }) },
+    { weight: 1, arbitrary: fc.constantFrom(23 * HOUR, 24 * HOUR - 1, 24 * HOUR, 144 * HOUR, 168 * HOUR) },
+  );
+  const spike = fc.record({
+    window_minutes: fc.constantFrom(1, 2, 10, 60),
+    baseline_days: fc.constantFrom(1, 6, 7, 21),
+    threshold_multiplier: fc.constantFrom(1, 1.5, 2),
+    min_events: fc.integer({ min: 1, max: 6 }),
+  });
+  const countedFrom = fc.constantFrom(0, 1, HOUR, 24 * HOUR).map((offset) => hour + offset);
+  fc.assert(
+    fc.property(
+      spike,
+      fc.array(steps, { minLength: 20, maxLength: 120 }),
+      countedFrom,
+      (conditions, gaps, from) => {
+        const rule: AlertRule = {
+          id: 'rul_0',
+          rule_type: 'ingestion_spike',
+          cooldown_minutes: 0,
+          conditions: { action_pattern: '*', ...conditions },
+        };
+        const [alerts, model] = [newWorkspace([rule], from), alertModel([rule], from)];
+        let createdAtMicros = hour;
+        for (const [index, passed] of gaps.entries()) {
+          createdAtMicros += passed;
+          const event = {
+            id: '',
+            seq: index + 1,
+            createdAtMicros,
+            action: '',
+            actorId: '',
+            ipCountry: undefined,
+          };
+          expect(ruleIds(alerts.evaluate(event))).toEqual(model.evaluate(event));
+        }
+      },
+    ),
+    { numRuns: 1_000 },
+  );
+});

@@ -129,8 +129,9 @@ export function isOpen(
   { timezone, business_hours: hours, holidays }: Extract<AlertRule, { rule_type: 'off_hours' }>['conditions'],
   atMicros: number,
 ): boolean {
-  const wall = new Date(Math.floor(atMicros / 1000)).toLocaleString('sv-SE', { timeZone: timezone });
-  const [date = '', time = ''] = wall.split(' ');
+  const [date = '', time = ''] = wallOf(timezone)
+    .format(Math.floor(atMicros / 1000))
+    .split(' ');
   const dayBefore = new Date(Date.parse(`${date}T00:00:00Z`) - 86_400_000).toISOString().slice(0, 10);
   const rangesOf = (day: string) =>
     holidays.includes(day) ? [] : (hours[NAMES[new Date(`${day}T00:00:00Z`).getUTCDay()]!] ?? []);
@@ -139,4 +140,15 @@ export function isOpen(
     rangesOf(date).some(([begin, end]) => begin <= now && (now < end || end <= begin)) ||
     rangesOf(dayBefore).some(([begin, end]) => end <= begin && now < end)
   );
+}
+
+const walls = new Map<string, Intl.DateTimeFormat>();
+
+/** `2026-03-29 03:00:00`: how Swedes write it. */
+function wallOf(timeZone: string): Intl.DateTimeFormat {
+  const known = walls.get(timeZone);
+  if (known !== undefined) return known;
+  const format = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' });
+  walls.set(timeZone, format);
+  return format;
 }
