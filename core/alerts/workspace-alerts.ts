@@ -67,7 +67,7 @@ export interface WorkspaceAlertsOptions {
 
 export const MOST_ACTORS = 100_000;
 /** 12 bytes each. */
-export const MOST_REMEMBERED = 4_000_000;
+export const MOST_REMEMBERED = 8_000_000;
 /** An attacker may call each action by another name; what fits them is then found anew. */
 const MOST_ACTIONS = 4_096;
 

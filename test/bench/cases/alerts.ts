@@ -1,0 +1,158 @@
+import { randomUUID } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { parseConditions } from '../../../core/alerts/conditions.ts';
+import type { AlertEvent, AlertRule, RuleType } from '../../../core/alerts/rule.ts';
+import {
+  createWorkspaceAlerts,
+  MOST_ACTORS,
+  type WorkspaceAlerts,
+} from '../../../core/alerts/workspace-alerts.ts';
+import { nativeHasher } from '../../../infra/hash.ts';
+import type { BenchCase, Figure } from '../case.ts';
+import { amount } from '../report.ts';
+
+const GOAL_PER_SECOND = 20_000;
+const RULES = 100;
+const BEGIN = Date.UTC(2026, 2, 2) * 1000;
+/** So far apart are two events: as under the goal's load. */
+const GAP_MICROS = 1_000_000 / GOAL_PER_SECOND;
+
+/** The rules of one workspace, on one core, without what brings events and takes alerts away. */
+export const alerts: BenchCase = {
+  name: 'alerts',
+  about: `events through ${RULES} alert rules of one workspace, of ${amount(MOST_ACTORS)} actors`,
+  async run({ seconds, progress }) {
+    progress('rules of which some fit an event');
+    const usual = figure('alerts', measure(usualRules(), seconds));
+    progress('rules that all fit every event');
+    const worst = figure('alerts-all-fit', measure(rulesThatFitAll(), seconds));
+    return [usual, worst];
+  },
+};
+
+interface Measured {
+  eventsPerSecond: number;
+  /** How many of all are remembered at the end. */
+  actors: number;
+  alerts: number;
+  events: number;
+  memoryMiB: number;
+}
+
+function figure(name: string, measured: Measured): Figure {
+  const { eventsPerSecond, actors, alerts, events, memoryMiB } = measured;
+  return {
+    name,
+    value: eventsPerSecond,
+    unit: 'events/s',
+    goal: {
+      text: `≥ ${GOAL_PER_SECOND.toLocaleString('en-US')} /s`,
+      met: eventsPerSecond >= GOAL_PER_SECOND,
+    },
+    remarks: [
+      `${RULES} rules; ${amount(events)} events, ${amount(alerts)} alerts; one core`,
+      `${amount(actors)} actors remembered, in ${Math.round(memoryMiB)} MiB`,
+    ],
+  };
+}
+
+function measure(rules: AlertRule[], seconds: number): Measured {
+  const before = usedBytes();
+  const workspace = createWorkspaceAlerts({ hasher: nativeHasher });
+  for (const rule of rules) workspace.addRule(rule, { afterSeq: 0, countedFrom: BEGIN });
+  const feed = feeder(workspace);
+  for (let event = 0; event < WARM_UP_EVENTS; event += 1) feed.next();
+  const alertsBefore = feed.alerts();
+  const from = performance.now();
+  let events = 0;
+  while (performance.now() - from < seconds * 1000) {
+    for (let event = 0; event < 1_000; event += 1) feed.next();
+    events += 1_000;
+  }
+  const eventsPerSecond = (events * 1000) / (performance.now() - from);
+  const memoryMiB = (usedBytes() - before) / 2 ** 20;
+  const alerts = feed.alerts() - alertsBefore;
+  return { eventsPerSecond, actors: workspace.actorCount, alerts, events, memoryMiB };
+}
+
+/** One event in ten is by one of all actors, in turn, the others by the busy ones. */
+const BUSY_ACTORS = 1_000;
+/** Each actor has been there by then. */
+const WARM_UP_EVENTS = 11 * MOST_ACTORS;
+
+/** Texts are new each time, as from a decoder. */
+function feeder(workspace: WorkspaceAlerts) {
+  let seq = 0;
+  let raised = 0;
+  const id = randomUUID();
+  const next = () => {
+    seq += 1;
+    const actor = seq % 10 === 0 ? (seq / 10) % MOST_ACTORS : (seq * 7_919) % BUSY_ACTORS;
+    const event: AlertEvent = {
+      id,
+      seq,
+      createdAtMicros: BEGIN + seq * GAP_MICROS,
+      action: ACTIONS[seq % ACTIONS.length] ?? '',
+      actorId: `user_${actor}`,
+      ipCountry: COUNTRIES[(actor + (seq % 1_009 === 0 ? 1 : 0)) % COUNTRIES.length],
+    };
+    raised += workspace.evaluate(event).length;
+  };
+  return { next, alerts: () => raised };
+}
+
+const RESOURCES = ['document', 'user', 'invoice', 'deployment', 'secret', 'config'];
+const VERBS = ['created', 'updated', 'deleted', 'viewed', 'exported'];
+const ACTIONS = RESOURCES.flatMap((resource) => VERBS.map((verb) => `${resource}.${verb}`));
+const COUNTRIES = ['DE', 'FR', 'US', 'NP', 'AU', 'BR', 'IN'];
+const ZONES = ['Europe/Berlin', 'America/New_York', 'Asia/Kathmandu', 'Australia/Lord_Howe'];
+const HOURS = { mon: [['00:00', '24:00']], tue: [['22:00', '06:00']] };
+
+/** Twenty of each type. */
+function usualRules(): AlertRule[] {
+  return rulesWith((index) => {
+    const [resource, verb] = [RESOURCES[index % RESOURCES.length], VERBS[index % VERBS.length]];
+    return [`${resource}.*`, `*.${verb}`, `${resource}.${verb}`][index % 3] ?? '*';
+  });
+}
+
+function rulesThatFitAll(): AlertRule[] {
+  return rulesWith(() => '*');
+}
+
+function rulesWith(patternOf: (index: number) => string): AlertRule[] {
+  return Array.from({ length: RULES }, (_, index) => {
+    const turn = Math.floor(index / 5);
+    const pattern = patternOf(turn);
+    const timezone = ZONES[turn % ZONES.length];
+    const kinds: [RuleType, object][] = [
+      ['new_country', { action_pattern: pattern }],
+      [
+        'high_volume_destructive',
+        { action_patterns: [pattern], per: turn % 2 === 0 ? 'actor' : 'workspace' },
+      ],
+      ['ingestion_spike', { action_pattern: pattern, baseline_days: 28, window_minutes: 1 }],
+      ['repeated_action', { action_pattern: pattern }],
+      ['off_hours', { action_pattern: pattern, timezone, business_hours: HOURS }],
+    ];
+    const [type, conditions] = kinds[index % kinds.length] ?? ['new_country', {}];
+    return ruleOf(`rul_${index}`, type, conditions);
+  });
+}
+
+function ruleOf(id: string, rule_type: RuleType, conditions: object): AlertRule {
+  const parsed = parseConditions(rule_type, conditions);
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.violations));
+  return { id, rule_type, cooldown_minutes: 60, conditions: parsed.conditions } as AlertRule;
+}
+
+/** On the heap and beside it, once garbage is collected. */
+function usedBytes(): number {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage: unknown = runInNewContext('gc');
+  if (typeof collectGarbage !== 'function') throw new Error('this Node cannot be made to collect garbage');
+  collectGarbage();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
