@@ -21,6 +21,10 @@ describe('zoneOffsetOf', () => {
     expect(offsets).toEqual([before, before, after, after, after, after, before]);
   });
 
+  it('says so where it does not know the zone, as an older Node may not', () => {
+    expect(() => zoneOffsetOf('Mars/Olympus')).toThrow('this runtime knows no time zone Mars/Olympus');
+  });
+
   it('knows zones that are not whole hours ahead', () => {
     expect(zoneOffsetOf('Asia/Kathmandu')(at('2026-01-01T00:00:00Z'))).toBe(5.75 * HOUR);
     expect(zoneOffsetOf('UTC')(0)).toBe(0);

@@ -1,3 +1,4 @@
+import { ImmutableError } from '../errors.ts';
 import { MICROS_PER_SECOND, type Micros } from '../time.ts';
 
 /** How far clocks on the wall are ahead of UTC at a moment, in microseconds; behind it: negative. */
@@ -26,6 +27,8 @@ interface Stretch {
 const SECONDS_PER_HOUR = 3_600;
 
 /**
+ * Throws `misconfigured` for a zone that this runtime does not know.
+ *
  * Right to the second of each change: asking `Intl` takes microseconds, so an answer is kept for the hour it holds for,
  * and an hour with a change in it is cut at the change. (No zone has ever changed twice within an hour.)
  */
@@ -61,6 +64,11 @@ export function zoneOffsetOf(timeZone: string): ZoneOffset {
 
 /** Seconds that the wall is ahead of UTC, at a whole second since 1970. */
 function offsetReader(timeZone: string): (seconds: number) => number {
+  if (!isTimeZone(timeZone)) {
+    throw new ImmutableError('misconfigured', `this runtime knows no time zone ${timeZone}`, {
+      nextStep: 'Start a version of Node that knows it, or give the rule another time zone.',
+    });
+  }
   const format = new Intl.DateTimeFormat('en-US', {
     timeZone,
     hourCycle: 'h23',

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type AlertEvent, type AlertRule, lookBackMicros } from '../../core/alerts/rule.ts';
+import { matcherOf } from '../../core/action-pattern.ts';
+import { type AlertEvent, type AlertRule, lookBackMicros, patternsOf } from '../../core/alerts/rule.ts';
 import { createWorkspaceAlerts, type WorkspaceAlerts } from '../../core/alerts/workspace-alerts.ts';
 import { alertModel } from '../support/alert-model.ts';
 
@@ -174,6 +175,43 @@ function rebuilt(
     }
   }
   return alerts;
+}
+
+test('new_country is rebuilt from how many events each actor has of each country', () => {
+  const list = rules.map((all) =>
+    all.filter((rule) => rule.rule_type === 'new_country').map((rule) => ({ ...rule, cooldown_minutes: 0 })),
+  );
+  fc.assert(
+    fc.property(list, events, fc.nat(), (chosen, history, random) => {
+      const stop = random % history.length;
+      const before = newWorkspace(chosen, BEGIN);
+      for (const event of history.slice(0, stop)) before.evaluate(event);
+      const after = createWorkspaceAlerts();
+      for (const rule of chosen) {
+        after.addRule(rule, { afterSeq: stop, countedFrom: BEGIN });
+        for (const event of standIns(rule, history.slice(0, stop))) after.replay(rule.id, event);
+      }
+      for (const event of history.slice(stop)) {
+        expect(ruleIds(after.evaluate(event))).toEqual(ruleIds(before.evaluate(event)));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+/** Of each actor and country that fit as many events as there are, but no more than are learned from; numbered from 1. */
+function standIns(rule: AlertRule, stored: readonly AlertEvent[]): AlertEvent[] {
+  const learningEvents = rule.rule_type === 'new_country' ? rule.conditions.learning_events : 0;
+  const isFitting = matcherOf(patternsOf(rule));
+  const counts = new Map<string, number>();
+  const kept = stored.filter(({ action, actorId, ipCountry }) => {
+    const group = `${actorId} ${ipCountry}`;
+    const count = counts.get(group) ?? 0;
+    if (!isFitting(action) || count === learningEvents) return false;
+    counts.set(group, count + 1);
+    return true;
+  });
+  return kept.map((event, index) => ({ ...event, seq: index + 1 }));
 }
 
 test('what is forgotten for want of room makes windows hold less, never more', () => {
