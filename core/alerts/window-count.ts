@@ -33,7 +33,7 @@ export function windowCountMemory(rule: WindowCount, pool: NodePool): RuleMemory
     reason: () => {
       const counted = threshold === 1 ? 'An event' : `${threshold} or more events`;
       const by = scope === 'actor' ? 'by one actor' : 'in the workspace';
-      return `${counted} of ${patterns.join(', ')} within ${plural(minutes, 'minute')}, ${by}.`;
+      return `${counted} of ${listed(patterns)} within ${plural(minutes, 'minute')}, ${by}.`;
     },
     forget: (slot) => times.clear(slot),
     forgetAll: () => times.clearAll(),
@@ -45,6 +45,14 @@ export function windowCountMemory(rule: WindowCount, pool: NodePool): RuleMemory
       }
     },
   };
+}
+
+const MOST_LISTED = 4;
+
+function listed(patterns: readonly string[]): string {
+  const more = patterns.length - MOST_LISTED;
+  const named = patterns.slice(0, MOST_LISTED).join(', ');
+  return more > 0 ? `${named} and ${more} more` : named;
 }
 
 export function plural(count: number, noun: string): string {

@@ -225,6 +225,13 @@ describe('an alert', () => {
       ruleOf('high_volume_destructive', { threshold: 2, window_minutes: 1, per: 'workspace' }),
       '2 or more events of *.deleted, *.removed, *.destroyed, *.purged within 1 minute, in the workspace.',
     ],
+    [
+      ruleOf('high_volume_destructive', {
+        action_patterns: ['a', 'b', 'c', 'd', 'doc.*', 'f'],
+        threshold: 2,
+      }),
+      '2 or more events of a, b, c, d and 2 more within 5 minutes, by one actor.',
+    ],
     [ruleOf('new_country', {}), 'An actor acted from FR, a country it had not been seen in.'],
     [
       ruleOf('ingestion_spike', { min_events: 2 }),
