@@ -12,7 +12,10 @@ export class ActorTable {
   #older = new Int32Array(64);
   #newer = new Int32Array(64);
 
-  /** @param onForgotten drops what is kept under the slot, before another actor gets it */
+  /**
+   * @param mostActors two at least: the newest is never forgotten
+   * @param onForgotten drops what is kept under the slot, before another actor gets it
+   */
   constructor(mostActors: number, onForgotten: (slot: number) => void) {
     this.#mostActors = mostActors;
     this.#onForgotten = onForgotten;

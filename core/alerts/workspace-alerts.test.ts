@@ -274,4 +274,16 @@ describe('rules', () => {
       'already',
     );
   });
+
+  it('leave room behind for those that come', () => {
+    const alerts = createWorkspaceAlerts({ mostRemembered: 5 });
+    const rule = ruleOf('repeated_action', { action_pattern: '*', threshold: 2 });
+    const event = (seq: number) => eventOf({ createdAtMicros: MONDAY + seq, actorId: `actor ${seq}` }, seq);
+    alerts.addRule(rule, { afterSeq: 0, countedFrom: 0 });
+    for (const seq of [1, 2, 3, 4, 5]) alerts.evaluate(event(seq));
+    alerts.removeRule('rul_1');
+    alerts.addRule(rule, { afterSeq: 5, countedFrom: 0 });
+    alerts.evaluate(event(6));
+    expect(alerts.actorCount).toBe(6);
+  });
 });
