@@ -262,13 +262,15 @@ describe('an alert', () => {
 describe('rules', () => {
   it('can be taken away, and added to those at work', () => {
     const alerts = createWorkspaceAlerts();
-    const rule = ruleOf('repeated_action', { action_pattern: '*', threshold: 2 });
-    const event = (seq: number) => eventOf({ createdAtMicros: MONDAY + seq }, seq);
+    const rule = ruleOf('repeated_action', { action_pattern: '*', threshold: 1 });
+    const firingRules = (seq: number) =>
+      alerts.evaluate(eventOf({ createdAtMicros: MONDAY + seq }, seq)).map((alert) => alert.rule.id);
     alerts.addRule(rule, { afterSeq: 0, countedFrom: 0 });
-    expect([1, 2].map((seq) => alerts.evaluate(event(seq)).length)).toEqual([0, 1]);
-    alerts.addRule({ ...rule, id: 'rul_2' }, { afterSeq: 2, countedFrom: 0 });
+    expect(firingRules(1)).toEqual(['rul_1']);
+    alerts.addRule({ ...rule, id: 'rul_2' }, { afterSeq: 1, countedFrom: 0 });
+    expect(firingRules(2)).toEqual(['rul_1', 'rul_2']);
     alerts.removeRule('rul_1');
-    expect([3, 4].map((seq) => alerts.evaluate(event(seq)).length)).toEqual([0, 1]);
+    expect(firingRules(3)).toEqual(['rul_2']);
     expect(() => alerts.removeRule('rul_1')).toThrow('there is no alert rule rul_1');
     expect(() => alerts.addRule({ ...rule, id: 'rul_2' }, { afterSeq: 0, countedFrom: 0 })).toThrow(
       'already',
@@ -285,5 +287,18 @@ describe('rules', () => {
     alerts.addRule(rule, { afterSeq: 5, countedFrom: 0 });
     alerts.evaluate(event(6));
     expect(alerts.actorCount).toBe(6);
+  });
+
+  it('take over what was remembered, also where there is room for less', () => {
+    const rule = ruleOf('repeated_action', { action_pattern: '*', threshold: 4 });
+    const before = createWorkspaceAlerts();
+    const after = createWorkspaceAlerts({ mostRemembered: 4 });
+    for (const alerts of [before, after]) alerts.addRule(rule, { afterSeq: 0, countedFrom: 0 });
+    const act = (actorId: string, seq: number) => eventOf({ createdAtMicros: MONDAY + seq, actorId }, seq);
+    for (const [index, actor] of ['b', 'a', 'a', 'a', 'b', 'b'].entries())
+      before.evaluate(act(actor, index + 1));
+    after.restore(before.snapshot());
+    expect([7, 8, 9].map((seq) => after.evaluate(act('c', seq)).length)).toEqual([0, 0, 0]);
+    expect(after.evaluate(act('c', 10))).toHaveLength(1);
   });
 });
