@@ -1,5 +1,4 @@
-import type { Micros } from '../time.ts';
-import { MICROS_PER_MINUTE } from '../time.ts';
+import { MICROS_PER_MINUTE, type Micros } from '../time.ts';
 
 /** A week of opening hours, by the clock on the wall. */
 
@@ -12,7 +11,7 @@ export type TimeRange = [begin: string, end: string];
 /** A day that is missing is closed. */
 export type BusinessHours = Partial<Record<Weekday, TimeRange[]>>;
 
-export const MICROS_PER_DAY = 24 * 60 * MICROS_PER_MINUTE;
+const MICROS_PER_DAY = 24 * 60 * MICROS_PER_MINUTE;
 
 /** Minutes since midnight; null for what is no time of day. `24:00` is one. */
 export function minuteOfDay(text: string): number | null {

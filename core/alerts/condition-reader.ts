@@ -21,16 +21,16 @@ export interface ConditionReader {
   readonly known: ReadonlySet<string>;
 }
 
-export interface NumberRange {
+interface NumberRange {
   least: number;
   most: number;
   whenAbsent: number;
 }
 
-export const MAX_PATTERNS = 20;
-export const MAX_PATTERN_LENGTH = 255;
-export const MAX_HOLIDAYS = 400;
-export const MAX_RANGES_A_DAY = 8;
+const MAX_PATTERNS = 20;
+const MAX_PATTERN_LENGTH = 255;
+const MAX_HOLIDAYS = 400;
+const MAX_RANGES_A_DAY = 8;
 
 export function readConditions(members: JsonObject, findings: Findings): ConditionReader {
   const known = new Set<string>();

@@ -1,7 +1,7 @@
 import { MICROS_PER_MINUTE, MICROS_PER_SECOND, type Micros } from '../time.ts';
 import type { RuleMemory } from './memory.ts';
 import type { ConditionsOf } from './rule.ts';
-import { plural } from './window-count.ts';
+import { plural } from './wording.ts';
 
 const MICROS_PER_HOUR = 60 * MICROS_PER_MINUTE;
 const HOURS_PER_DAY = 24;
@@ -14,7 +14,8 @@ const HOURS_PER_WEEK = 7 * HOURS_PER_DAY;
  *   itself included. It is counted by the second, and so is never more than what the window holds.
  * - Normal: the median of the volumes of all windows, laid side by side from the full hour, in the same hour of the
  *   week (in UTC) as often as it lies in the last `baseline_days`; where it does not, or from a time before events were
- *   counted, in the same hour of each of the last six days. A window without events counts 0.
+ *   counted, in the same hour of each of the last six days, or `baseline_days` if these are fewer. A window without events
+ *   counts 0.
  * - Without one such hour that was counted from its beginning there is no normal, and nothing is met: in a new
  *   workspace for a day.
  *

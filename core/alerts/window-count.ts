@@ -2,6 +2,7 @@ import { MICROS_PER_MINUTE } from '../time.ts';
 import type { RuleMemory } from './memory.ts';
 import type { Scope } from './rule.ts';
 import { type NodePool, SlotLists } from './slot-lists.ts';
+import { plural } from './wording.ts';
 
 export interface WindowCount {
   patterns: readonly string[];
@@ -53,8 +54,4 @@ function listed(patterns: readonly string[]): string {
   const more = patterns.length - MOST_LISTED;
   const named = patterns.slice(0, MOST_LISTED).join(', ');
   return more > 0 ? `${named} and ${more} more` : named;
-}
-
-export function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

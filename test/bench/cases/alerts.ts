@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { parseConditions } from '../../../core/alerts/conditions.ts';
-import type { AlertRule, RuleType } from '../../../core/alerts/rule.ts';
+import { type AlertRule, DEFAULT_COOLDOWN_MINUTES, type RuleType } from '../../../core/alerts/rule.ts';
 import {
   createWorkspaceAlerts,
   MOST_ACTORS,
@@ -167,7 +167,12 @@ function rulesWith(patternOf: (index: number) => string): AlertRule[] {
 function ruleOf(id: string, rule_type: RuleType, conditions: object): AlertRule {
   const parsed = parseConditions(rule_type, conditions);
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.violations));
-  return { id, rule_type, cooldown_minutes: 60, conditions: parsed.conditions } as AlertRule;
+  return {
+    id,
+    rule_type,
+    cooldown_minutes: DEFAULT_COOLDOWN_MINUTES,
+    conditions: parsed.conditions,
+  } as AlertRule;
 }
 
 /** On the heap and beside it, once garbage is collected. */
