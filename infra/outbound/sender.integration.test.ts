@@ -1,6 +1,11 @@
 import { once } from 'node:events';
-import { createServer as createPlainServer, type RequestListener, type Server } from 'node:http';
-import { createServer } from 'node:https';
+import {
+  createServer as createPlainServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from 'node:http';
+import { createServer, get as getEncrypted } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { request } from 'undici';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -8,7 +13,7 @@ import { type Authority, createAuthority } from '../../test/support/certificates
 import { type DnsAnswer, type DnsServer, startDns } from '../../test/support/dns.ts';
 import { guardedAgent } from './agent.ts';
 import { outboundPolicy } from './policy.ts';
-import { dnsResolve, OutboundRefused } from './resolver.ts';
+import { checkedLookup, dnsResolve, OutboundRefused } from './resolver.ts';
 import { createSender, type Outcome, type Sender, type SenderOptions } from './sender.ts';
 
 /** 127.0.0.1 stands for an address that may be reached, all others of 127.0.0.0/8 for the inside. */
@@ -198,6 +203,29 @@ describe('a name whose address changes', () => {
     expect(await post(from, url)).toEqual(REFUSED);
     expect([hook.requests.length, inside.requests.length]).toEqual([1, 0]);
   });
+});
+
+describe('the look-up', () => {
+  it.each([true, false])(
+    'serves connections that are made without undici (all addresses asked for: %s)',
+    async (all) => {
+      const hook = await recipient();
+      const names = await dns(inTurn([ALLOWED], [INSIDE]));
+      const lookup = checkedLookup(false, outboundPolicy([ALLOWED]), dnsResolve([names.address]));
+      const get = async () => {
+        const asked = { host: 'hook.example.test', port: hook.port, agent: false, autoSelectFamily: all };
+        const outgoing = getEncrypted({ ...asked, lookup, ca: authority.certificate });
+        const response = await new Promise<IncomingMessage>((resolve, reject) => {
+          outgoing.once('response', resolve).once('error', reject);
+        });
+        response.resume();
+        return response.statusCode;
+      };
+      expect(await get()).toBe(200);
+      await expect(get()).rejects.toThrow(OutboundRefused);
+      expect(hook.requests).toHaveLength(1);
+    },
+  );
 });
 
 describe('a redirect', () => {
