@@ -67,6 +67,16 @@ describe('loadConfig', () => {
     }
   });
 
+  it('refuses a range of addresses that is none', () => {
+    const ranges = (text: string) => problemOf({ IMMUTABLE_ALLOW_PRIVATE_DESTINATIONS: text });
+    expect(ranges('10.0.0.0/8, 10.0.0.0/40, inside')).toContain(
+      'IMMUTABLE_ALLOW_PRIVATE_DESTINATIONS: "10.0.0.0/40" is neither an address nor a range',
+    );
+    expect(loadConfig({ IMMUTABLE_ALLOW_PRIVATE_DESTINATIONS: '10.0.0.0/8,fd00::/8' })).toMatchObject({
+      allowPrivateDestinations: ['10.0.0.0/8', 'fd00::/8'],
+    });
+  });
+
   it('refuses half of a pair', () => {
     expect(problemOf({ IMMUTABLE_TLS_CERT: 'cert.pem' })).toContain('give both or neither');
   });

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ImmutableError } from '../core/errors.ts';
 import { parseObjectStoreUrl } from './object-store/parse-url.ts';
+import { isRange } from './outbound/policy.ts';
 
 /** Every setting, by the name it has in the environment. The only place these names are written. */
 const port = z.coerce.number().int().min(0).max(65_535);
@@ -57,6 +58,8 @@ const settings = z.object({
   IMMUTABLE_GEOIP_CITY_V4: z.string().min(1).optional(),
   IMMUTABLE_GEOIP_CITY_V6: z.string().min(1).optional(),
   IMMUTABLE_TRUSTED_PROXIES: cidrList.default([]),
+  /** Networks that are not public and that requests to addresses of customers may reach, unencrypted too. */
+  IMMUTABLE_ALLOW_PRIVATE_DESTINATIONS: cidrList.superRefine(refuseWrongRange).default([]),
   /** A file of C2SP tlog-policy: who cosigns checkpoints, and how many of them must. */
   IMMUTABLE_WITNESS_POLICY: z.string().min(1).optional(),
   /** JSON-RPC of the chain on which roots are anchored; the next is asked when one does not answer. */
@@ -150,6 +153,15 @@ function contradictions(values: Settings): string[] {
     problems.push('IMMUTABLE_TLS_CERT, IMMUTABLE_TLS_KEY: give both or neither');
   }
   return problems;
+}
+
+/** A wrong range is found at the start, not at the first webhook. */
+function refuseWrongRange(ranges: readonly string[], context: z.RefinementCtx): void {
+  for (const range of ranges) {
+    if (isRange(range)) continue;
+    const message = `"${range}" is neither an address nor a range such as 10.0.0.0/8`;
+    context.addIssue({ code: 'custom', message });
+  }
 }
 
 /** A wrong address is found at the start, not at the first export. */

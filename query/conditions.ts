@@ -1,3 +1,4 @@
+import { literalsOf } from '../core/action-pattern.ts';
 import type { Micros } from '../core/time.ts';
 import { type SqlQuery, timeValue } from './sql.ts';
 
@@ -53,7 +54,7 @@ export function conditions(workspaceId: string, { filters, from, to }: EventFilt
 
 function addAction(where: Where, action: string): void {
   if (action.includes('*')) {
-    const pattern = action.split(/\*+/).map(literally).join('%');
+    const pattern = literalsOf(action).map(literally).join('%');
     where.add('action LIKE {action:String}', { action: pattern });
   } else {
     where.add('action = {action:String}', { action });

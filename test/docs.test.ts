@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { parseConditions } from '../core/alerts/conditions.ts';
+import { RULE_TYPES } from '../core/alerts/rule.ts';
 import { parsePolicy } from '../core/policy.ts';
 
 const PAGES = ['README.md', 'CONTRIBUTING.md', ...pagesIn('docs'), ...pagesIn('docs/decisions')];
@@ -66,6 +68,30 @@ describe('docs/witness.md', () => {
     const reasons = namesIn(union, /\| '(\w+)'/g);
     expect(reasons.length).toBeGreaterThan(8);
     expect(reasons.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+  });
+});
+
+describe('docs/alerts.md', () => {
+  const text = readFileSync('docs/alerts.md', 'utf8');
+
+  it('shows rules whose conditions are right', () => {
+    const rules = namesIn(text, /```json\n(\{"name"[^`]*)```/g).map((example) => JSON.parse(example));
+    expect(rules).toHaveLength(3);
+    const parsed = rules.map(({ rule_type, conditions }) => parseConditions(rule_type, conditions));
+    expect(parsed.filter(({ ok }) => !ok)).toEqual([]);
+  });
+
+  it('says which conditions each rule has, and their defaults', () => {
+    const given = { action_pattern: '*', timezone: 'UTC', business_hours: { mon: [['09:00', '18:00']] } };
+    for (const type of RULE_TYPES) {
+      const [row = ''] = new RegExp(`^\\| \`${type}\` .*$`, 'm').exec(text) ?? [];
+      const named = type === 'off_hours' ? given : { action_pattern: '*' };
+      const parsed = parseConditions(type, type === 'high_volume_destructive' ? {} : named);
+      expect(parsed.ok).toBe(true);
+      for (const [name, value] of Object.entries(parsed.ok ? parsed.conditions : {})) {
+        expect(row).toContain(typeof value === 'number' ? `\`${name}\` (${value})` : `\`${name}\``);
+      }
+    }
   });
 });
 

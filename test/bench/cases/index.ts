@@ -1,4 +1,5 @@
 import type { BenchCase } from '../case.ts';
+import { alerts } from './alerts.ts';
 import { edgeBatch } from './edge-batch.ts';
 import { edgeSingle } from './edge-single.ts';
 import { endToEnd } from './end-to-end.ts';
@@ -22,4 +23,5 @@ export const CASES: readonly BenchCase[] = [
   exportCase,
   tree,
   witness,
+  alerts,
 ];
