@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type BaseLedger, baseLedger } from '../../anchor/base.ts';
 import type { Attempt } from '../../anchor/ledger.ts';
@@ -74,8 +75,7 @@ await describeNeeding(anvilProgram, 'Base, over endpoints that fail and lie', ()
       () => new Error('it did not fail'),
       (cause) => cause,
     );
-    const everything = JSON.stringify(error, Object.getOwnPropertyNames(error)) + String(error.cause);
-    logged.push(everything);
+    logged.push(inspect(error, { depth: 20, showHidden: true }));
     return error;
   }
 

@@ -194,8 +194,8 @@ function itIsALedger(start: () => Promise<Subject>): void {
   });
 
   it('says that the sender is too poor', async () => {
-    const attempt = await sign();
     await subject.setBalance(1_000n);
+    const attempt = await sign();
     expect(await ledger.send(attempt)).toEqual({ kind: 'too_poor' });
     expect((await ledger.observe(root, [attempt])).balanceWei).toBe(1_000n);
   });
