@@ -40,6 +40,8 @@ const schema = z.looseObject({
   chain_id: z.int().nullable(),
   contract: z.string().nullable(),
   attempts: z.array(attempt),
+  /** Since when the nonce of the newest attempt is used while the root is nowhere to be seen. */
+  nonce_lost_at: z.string().nullable(),
   inclusion: inclusion.nullable(),
   updated_at: z.string(),
 });
@@ -50,6 +52,9 @@ const schema = z.looseObject({
  */
 export type AnchorBatch = z.infer<typeof schema>;
 
+/** A transaction as it is kept. */
+export type AnchorAttempt = z.infer<typeof attempt>;
+
 export const readAnchorBatch = recordReader('anchor batch', schema);
 
 const BATCH_PREFIX = 'batch.';
@@ -59,14 +64,24 @@ export function batchKey(periodEnd: string): string {
   return `${BATCH_PREFIX}${periodEnd.replace(/[-:.]/g, '')}`;
 }
 
-export function isBatchKey(key: string): boolean {
-  return key.startsWith(BATCH_PREFIX);
-}
+/** Every batch, for `Bucket.watch`. */
+export const BATCH_KEYS = `${BATCH_PREFIX}*`;
+
+/** What is being written: the rows of a batch that is not decided on yet. */
+const draftSchema = z.object({ id: z.string(), period_end: z.string() });
+
+export type AnchorDraft = z.infer<typeof draftSchema>;
+
+export const readAnchorDraft = recordReader('anchor draft', draftSchema);
+
+export const DRAFT_KEY = 'draft';
 
 const headSchema = z.looseObject({
   anchor_id: z.string(),
   period_end: z.string(),
   size: z.int().min(1),
+  /** SHA-256 of the text of its checkpoint: the next anchor's `previous_anchor_hash`. */
+  checkpoint_hash: hash,
 });
 
 /** The newest anchor of a workspace, in the same bucket under `headKey`: what was anchored is known without ClickHouse. */
@@ -74,6 +89,14 @@ export type AnchorHead = z.infer<typeof headSchema>;
 
 export const readAnchorHead = recordReader('anchor head', headSchema);
 
+const HEAD_PREFIX = 'head.';
+
+export const HEAD_KEYS = `${HEAD_PREFIX}*`;
+
 export function headKey(workspaceId: string): string {
-  return `head.${workspaceId}`;
+  return `${HEAD_PREFIX}${workspaceId}`;
+}
+
+export function workspaceOfHeadKey(key: string): string {
+  return key.slice(HEAD_PREFIX.length);
 }
