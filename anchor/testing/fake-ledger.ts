@@ -12,6 +12,8 @@ export interface FakeLedger extends Ledger {
   isDown: boolean;
   /** The next call fails: before it has had its effect, or after it. May be said several times. */
   failNext(call: Call, when: 'before' | 'after'): void;
+  /** The number of the newest block. */
+  readonly height: number;
   /** Puts what waits into the first of so many blocks. */
   mine(blocks?: number): void;
   /** Takes the newest blocks away. What was in them waits again, or is known to nobody any more. */
@@ -81,6 +83,10 @@ export function fakeLedger(options: { now?: () => number; safeLagBlocks?: number
     isAllowed: true,
     balanceWei: 10n ** 18n,
     baseFeeWei: 10_000_000n,
+
+    get height() {
+      return blocks.length - 1;
+    },
 
     observe: (root, attempts) => call('observe', () => observation(root, attempts)),
     sign: (root, order) => call('sign', () => signed(root, order)),
