@@ -21,7 +21,8 @@ export interface GathererOptions {
   records: Pick<AnchorRecords, 'heads'>;
   store: AnchorStore;
   buckets: { checkpoints: Bucket; floors: Bucket; alarms: Bucket };
-  signingKeys(): Promise<SigningKeys>;
+  /** Undefined before the first key is made. */
+  signingKeys(): Promise<SigningKeys | undefined>;
   logOrigin: string;
   partitions: number;
 }
@@ -138,7 +139,7 @@ async function endsOf(
   { store, logOrigin }: GathererOptions,
   some: readonly Candidate[],
   before: string,
-  keys: SigningKeys,
+  keys: SigningKeys | undefined,
 ): Promise<(WorkspaceEnd | LeftOut)[]> {
   const workspaceIds = some.map(({ workspaceId }) => workspaceId);
   const growths = await store.growths(some.map(questionOf), earliestOf(some), before);
@@ -155,7 +156,7 @@ async function endsOf(
         anchored: anchored.get(workspaceId),
       },
       before,
-      (note) => isSignedBy(keys, logNameOf(logOrigin, workspaceId), note, nativeHasher),
+      (note) => keys !== undefined && isSignedBy(keys, logNameOf(logOrigin, workspaceId), note, nativeHasher),
       nativeHasher,
     );
     if (end !== undefined) found.push(end);

@@ -51,10 +51,11 @@ export const ANCHOR_TIMING: AnchorTiming = {
   recheckMs: 24 * 3600_000,
 };
 
-/** One round of everything there is to do. */
 export interface AnchorJob {
-  /** Makes what is due, brings every anchor a step further, tells how all stand; true while something is waited for. */
+  /** Makes what is due, and does what `advance` does. */
   round(): Promise<boolean>;
+  /** Brings every anchor a step further and tells how all stand; true while something is waited for. */
+  advance(): Promise<boolean>;
   makeDue(): Promise<Made>;
   makeDay(day: string): Promise<Made>;
   makeNow(): Promise<Made>;
@@ -124,13 +125,18 @@ export function createAnchorJob(options: AnchorJobOptions): AnchorJob {
     }
   }
 
+  async function advance(): Promise<boolean> {
+    const isOnItsWay = await orSoon(advanceBatches);
+    const isUntold = await orSoon(tellHowAllStand);
+    return isOnItsWay || isUntold;
+  }
+
   return {
     async round() {
       const isMaking = await orSoon(make);
-      const isOnItsWay = await orSoon(advanceBatches);
-      const isUntold = await orSoon(tellHowAllStand);
-      return isMaking || isOnItsWay || isUntold;
+      return (await advance()) || isMaking;
     },
+    advance,
     makeDue: maker.makeDue,
     makeDay: maker.makeDay,
     makeNow: maker.makeNow,

@@ -31,10 +31,11 @@ export interface Made {
   isWaiting: boolean;
 }
 
+/** Every method throws `conflict` when another process has made a batch in the meantime: then it may be asked again. */
 export interface Maker {
   /** The anchors of all days that have ended and have none, in order. */
   makeDue(): Promise<Made>;
-  /** Of one day that has ended and is the next that needs one. Throws `conflict` saying why it is not. */
+  /** Of one day that has ended and is the next that needs one. Throws `validation_failed` saying why it is not. */
   makeDay(day: string): Promise<Made>;
   /** Of everything that is signed now. */
   makeNow(): Promise<Made>;
@@ -112,11 +113,17 @@ export function createMaker(options: MakerOptions): Maker {
     async makeDay(day) {
       const end = endOfNamedDay(day);
       if (end > newestDueEnd(now())) {
-        throw new ImmutableError('conflict', `${day} cannot be anchored before 00:05 UTC of the next day.`);
+        throw new ImmutableError(
+          'validation_failed',
+          `${day} cannot be anchored before 00:05 UTC of the next day.`,
+        );
       }
       const previousEnd = (await records.batches()).at(-1)?.batch.period_end;
       if (previousEnd !== undefined && previousEnd >= end) {
-        throw new ImmutableError('conflict', `${day} is past: anchors reach to ${previousEnd} already.`);
+        throw new ImmutableError(
+          'validation_failed',
+          `${day} is past: anchors reach to ${previousEnd} already.`,
+        );
       }
       return await makeUntil(end, true);
     },
@@ -147,9 +154,13 @@ function firstEnd({ ends }: Gathered, previousEnd: string | undefined): string |
 }
 
 function notNext(end: string, first: string): ImmutableError {
-  return new ImmutableError('conflict', `${periodName(first)} must be anchored before ${periodName(end)}.`, {
-    nextStep: 'Run `immutable anchor run` without --period: it makes what is missing, in order.',
-  });
+  return new ImmutableError(
+    'validation_failed',
+    `${periodName(first)} must be anchored before ${periodName(end)}.`,
+    {
+      nextStep: 'Run `immutable anchor run` without --period: it makes what is missing, in order.',
+    },
+  );
 }
 
 async function makeBatch(options: MakerOptions, gathered: Gathered, number: number): Promise<AnchorBatch> {

@@ -131,7 +131,8 @@ async function signAndSend(
     attempt = await options.ledger.sign(kept.batch.anchor_root, { nonce: order.nonce, fees: order.fees });
   } catch (error) {
     if (!(error instanceof ImmutableError) || error.code !== 'validation_failed') throw error;
-    return await keep(options, kept, withRefusal(kept.batch, error.message));
+    const why = [error.message, error.nextStep].filter((part) => part !== undefined).join(' ');
+    return await keep(options, kept, withRefusal(kept.batch, why));
   }
   return await send(options, await keep(options, kept, withAttempt(kept.batch, attempt)), attempt);
 }
