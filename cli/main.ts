@@ -28,10 +28,11 @@ function program(): Command {
   root
     .command('up')
     .description('everything on this machine, embedded NATS and ClickHouse included, until Ctrl-C')
+    .option('--local-chain', 'also a chain of this machine, with the contract, to rehearse anchoring')
     .option('--json', 'print the credentials as JSON when ready')
-    .action(async (options: { json?: true }) => {
+    .action(async ({ localChain = false, json = false }: { localChain?: boolean; json?: boolean }) => {
       const { up } = await import('./up.ts');
-      await up(await config(), terminal, { json: options.json ?? false });
+      await up(await config(), terminal, { localChain, json });
     });
   for (const [name, description] of ROLES) {
     const role = root
