@@ -176,7 +176,10 @@ await describeNeeding(anvil, 'two hundred workspaces', () => {
       const job = world.job({ ledger });
       await job.makeDue();
       await eventually(
-        async () => (await job.advance(), await world.records().batch(1)),
+        async () => {
+          await job.advance();
+          return await world.records().batch(1);
+        },
         ({ batch }) => batch.status === 'confirmed',
         20_000,
       );

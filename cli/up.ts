@@ -121,7 +121,7 @@ async function start(options: Start): Promise<Started> {
   const { config, directory, run, children, terminal } = options;
   const { step } = terminal;
   // The role would say so too, but only once everything else runs.
-  chainSettings(config);
+  if (!options.localChain) chainSettings(config);
   const written = readCredentials(directory.credentialsFile);
   const secrets = readOrMakeSecrets(directory.keys);
   if (run.orphans.length > 0) {
@@ -208,7 +208,7 @@ async function startRoles(options: {
   const roles = [
     { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv, ...noPayer } },
     { role: 'tree', title: 'tree', env: { ...common, ...clickhouse.writerEnv, ...secret, ...noPayer } },
-    { role: 'anchor', title: 'anchor', env: { ...common, ...clickhouse.writerEnv } },
+    { role: 'anchor', title: 'anchor', env: { ...common, ...clickhouse.writerEnv, ...chain?.signerEnv } },
     {
       role: 'serve',
       title: 'API',
