@@ -7,7 +7,7 @@ import type { Logger } from '../infra/log.ts';
 import { attemptOf } from './attempts.ts';
 import type { Attempt, Ledger, LedgerPlace, Observation } from './ledger.ts';
 import { timestampMs } from './period.ts';
-import type { AnchorRecords, KeptBatch } from './records.ts';
+import { type AnchorRecords, changeBatch, type KeptBatch } from './records.ts';
 import {
   type Action,
   type StepSettings,
@@ -147,12 +147,14 @@ export async function retryFailed({
   records,
   now,
 }: {
-  records: Pick<AnchorRecords, 'batches' | 'change'>;
+  records: Pick<AnchorRecords, 'batches' | 'batch' | 'change'>;
   now(): number;
 }): Promise<number> {
   const failed = (await records.batches()).filter(({ batch }) => batch.status === 'failed');
-  for (const kept of failed) {
-    await records.change(kept, { ...withAnotherTry(kept.batch), updated_at: timestamp(now()) });
+  for (const { batch } of failed) {
+    await changeBatch(records, batch.number, (latest) =>
+      latest.status === 'failed' ? { ...withAnotherTry(latest), updated_at: timestamp(now()) } : latest,
+    );
   }
   return failed.length;
 }
