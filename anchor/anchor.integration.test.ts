@@ -9,7 +9,7 @@ import { sampleEvent } from '../pipeline/chain/testing/sample.ts';
 import { eventually } from '../pipeline/chain/testing/stage.ts';
 import { type Death, mortalProcess } from '../pipeline/tree/testing/mortal.ts';
 import { contractCall, deployTestContract } from '../test/support/anchor-contract.ts';
-import { DEV_ACCOUNTS, startAnvil } from '../test/support/anvil.ts';
+import { DEV_ACCOUNTS, startAnvil, type TestAnvil } from '../test/support/anvil.ts';
 import { anvil, describeNeeding } from '../test/support/requirements.ts';
 import { baseLedger } from './base.ts';
 import type { AnchorRow } from './batch.ts';
@@ -157,8 +157,8 @@ describe('a day', () => {
   });
 });
 
-await describeNeeding(anvil, 'two hundred workspaces', () => {
-  it('are in one root, which one transaction brings into the contract', async () => {
+await describeNeeding(anvil, 'on a real chain', () => {
+  it('two hundred workspaces are in one root, which one transaction brings into the contract', async () => {
     const ids = Array.from({ length: 200 }, (_, index) => workspace(index + 1));
     await world.grow(
       ids.map((workspaceId, index) => ({ workspaceId, at: '2026-11-23T12:00:00Z', events: 1 + (index % 3) })),
@@ -166,13 +166,7 @@ await describeNeeding(anvil, 'two hundred workspaces', () => {
     const evm = await startAnvil();
     try {
       const { contract } = await deployTestContract(evm);
-      const ledger = baseLedger({
-        place: { chainId: evm.chainId, contract },
-        rpcUrls: [evm.url],
-        privateKey: DEV_ACCOUNTS[0].privateKey,
-        confirm: 'safe',
-        log: world.options().log,
-      });
+      const ledger = ledgerOn(evm, contract, 'safe');
       const job = world.job({ ledger });
       await job.makeDue();
       await eventually(
@@ -208,6 +202,45 @@ await describeNeeding(anvil, 'two hundred workspaces', () => {
       await evm.stop();
     }
   });
+
+  it('what is dropped, or taken back with its block, is sent again byte for byte', async () => {
+    await world.grow([{ workspaceId: A, at: '2026-11-23T12:00:00Z', events: 2 }]);
+    const evm = await startAnvil({ mining: 'on-request' });
+    try {
+      const { contract } = await deployTestContract(evm);
+      const job = world.job({ ledger: ledgerOn(evm, contract, 'latest') });
+      const batch = async () => (await world.records().batch(1)).batch;
+      await job.makeDue();
+      const before = await evm.snapshot();
+      await job.advance();
+      const [{ tx_hash: txHash } = { tx_hash: '' }] = (await batch()).attempts;
+      await evm.dropTransaction(txHash);
+      await job.advance();
+      await evm.mine();
+      await job.advance();
+      expect(await batch()).toMatchObject({ status: 'confirmed', inclusion: { tx_hash: txHash } });
+
+      await evm.revert(before);
+      await job.advance();
+      expect(await batch()).toMatchObject({ status: 'submitted', inclusion: null });
+      await evm.mine();
+      await job.advance();
+      expect(await batch()).toMatchObject({ status: 'confirmed', inclusion: { tx_hash: txHash } });
+      expect((await batch()).attempts).toHaveLength(1);
+    } finally {
+      await evm.stop();
+    }
+  });
+
+  function ledgerOn(evm: TestAnvil, contract: string, confirm: 'latest' | 'safe') {
+    return baseLedger({
+      place: { chainId: evm.chainId, contract },
+      rpcUrls: [evm.url],
+      privateKey: DEV_ACCOUNTS[0].privateKey,
+      confirm,
+      log: world.options().log,
+    });
+  }
 });
 
 describe('on demand', () => {
