@@ -7,6 +7,7 @@ import type { Config } from '../infra/config.ts';
 import { createLifecycle, untilAskedToStop } from '../infra/lifecycle.ts';
 import { createLogger, type Logger, toFile } from '../infra/log.ts';
 import { connectNats } from '../infra/nats/connect.ts';
+import { chainSettings } from './anchor-ledger.ts';
 import { banner } from './banner.ts';
 import { baseUrl } from './base-url.ts';
 import { type Children, createChildren, endOrphans, PROGRAM, roleSpec } from './children.ts';
@@ -119,6 +120,8 @@ interface Started {
 async function start(options: Start): Promise<Started> {
   const { config, directory, run, children, terminal } = options;
   const { step } = terminal;
+  // The role would say so too, but only once everything else runs.
+  if (!options.localChain) chainSettings(config);
   const written = readCredentials(directory.credentialsFile);
   const secrets = readOrMakeSecrets(directory.keys);
   if (run.orphans.length > 0) {
@@ -200,9 +203,12 @@ async function startRoles(options: {
     ...(config.instanceId === undefined ? { IMMUTABLE_INSTANCE_ID: secrets.instanceId } : {}),
   };
   const secret = config.secretKey === undefined ? { IMMUTABLE_SECRET_KEY_FILE: secrets.secretKeyFile } : {};
+  // The account that pays is the affair of one role.
+  const noPayer = { IMMUTABLE_ANCHOR_PRIVATE_KEY: '' };
   const roles = [
-    { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv } },
-    { role: 'tree', title: 'tree', env: { ...common, ...clickhouse.writerEnv, ...secret } },
+    { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv, ...noPayer } },
+    { role: 'tree', title: 'tree', env: { ...common, ...clickhouse.writerEnv, ...secret, ...noPayer } },
+    { role: 'anchor', title: 'anchor', env: { ...common, ...clickhouse.writerEnv, ...chain?.signerEnv } },
     {
       role: 'serve',
       title: 'API',
@@ -210,6 +216,7 @@ async function startRoles(options: {
         ...common,
         ...clickhouse.readerEnv,
         ...secret,
+        ...noPayer,
         IMMUTABLE_PORT: String(port),
       },
     },

@@ -13,7 +13,15 @@ import { USERS, type User } from '../../infra/clickhouse/names.ts';
 import { isSameProcess, processIdentity } from '../../infra/process/identity.ts';
 
 /** The children of the embedded stack, and the supervisor itself. */
-export type StackProcess = 'up' | 'nats' | 'clickhouse' | 'chain' | 'tree' | 'serve' | 'local-chain';
+export type StackProcess =
+  | 'up'
+  | 'nats'
+  | 'clickhouse'
+  | 'chain'
+  | 'tree'
+  | 'anchor'
+  | 'serve'
+  | 'local-chain';
 
 export interface Stack {
   readonly directory: DataDir;
