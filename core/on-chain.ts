@@ -38,7 +38,7 @@ export type QuestionName = (typeof NAMES)[number];
 export type OnChainQuestions = Readonly<Record<QuestionName, RpcQuestion>>;
 
 /** The `result` of each; undefined where the node refused the question. Nothing in it is believed for its form. */
-export type OnChainAnswers = Readonly<Record<QuestionName, unknown>>;
+export type OnChainAnswers = Readonly<Partial<Record<QuestionName, unknown>>>;
 
 export function onChainQuestions(anchor: AnchoredRoot, place: ChainPlace): OnChainQuestions {
   const call = { to: place.contract.toLowerCase(), data: `${BLOCK_OF_SELECTOR}${hexEncode(anchor.root)}` };
