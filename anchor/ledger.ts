@@ -1,6 +1,8 @@
 /**
  * Where roots are made public. What the job asks of it, and no more, so that another kind of ledger can take the place
- * of Base: `test/contract/ledger.test.ts` is what each must pass.
+ * of Base: `test/contract/ledger.test.ts` is what each must pass. A root is 64 hexadecimal digits, lower case.
+ *
+ * It knows no limit of fees: who decides between waiting and paying (step.ts) holds what it offers below the cap.
  */
 export interface Ledger {
   readonly place: LedgerPlace;
@@ -43,11 +45,11 @@ export interface Attempt {
 
 export type Sent =
   | { kind: 'accepted' }
-  /** Its nonce was used by another transaction, perhaps by an earlier attempt. */
+  /** Its nonce is used: by another transaction, or by this one, which is in a block already. */
   | { kind: 'nonce_used' }
   /** The sender cannot pay for it. */
   | { kind: 'too_poor' }
-  /** It pays no more than the one it would replace. */
+  /** It offers too little: not enough more than the one it would replace (10 %), or less than a node takes at all. */
   | { kind: 'underpriced' }
   | { kind: 'refused'; reason: string };
 
@@ -67,15 +69,15 @@ export interface Inclusion {
 export interface Observation {
   /** Where the root stands on the chain now, by whichever transaction; null if it does not. */
   inclusion: Inclusion | null;
-  /** An attempt is in a block, and failed there. */
+  /** An attempt is in a block, and failed there; null where the root stands on the chain all the same. */
   reverted: { txHash: string; blockNumber: number } | null;
   /** The nonce after the sender's last transaction that is in a block. */
   nextNonce: number;
-  /** Whether some endpoint still knows the newest attempt. */
+  /** Whether some endpoint knows the newest attempt as one that waits for a block. */
   isPending: boolean;
   /** What a transaction should offer now. */
   fees: Fees;
-  /** Gas that anchoring one root takes. */
+  /** No less than the gas that anchoring one root takes: what the balance is compared with. */
   gas: bigint;
   balanceWei: bigint;
 }

@@ -1,8 +1,8 @@
+import { signedFloor } from '../control/floors.ts';
 import { openBucket } from '../infra/nats/kv.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
 import { startChain } from '../pipeline/chain/start.ts';
 import { recordWindows } from '../pipeline/retention/window-recorder.ts';
-import { signedFloor } from '../pipeline/tree/floor.ts';
 import { connectStores } from './connect.ts';
 import type { ProcessContext, RunningRole } from './process.ts';
 

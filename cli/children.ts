@@ -17,6 +17,7 @@ const STOP_MS: Readonly<Record<string, number>> = {
   serve: 3_500,
   chain: 2_500,
   tree: 1_500,
+  anchor: 500,
   clickhouse: 1_500,
   nats: 1_500,
 };

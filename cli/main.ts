@@ -39,6 +39,7 @@ function program(): Command {
       .description(description)
       .action(() => runRole(name));
     if (name === 'tree') addTreeCommands(role);
+    if (name === 'anchor') addAnchorCommands(role);
   }
   addWitnessCommand(root);
   root
@@ -81,6 +82,7 @@ const ROLES = [
   ['query', 'answer: GET /api/v1/events, /api/v1/verify'],
   ['chain', 'order accepted events, extend the chains, store them'],
   ['tree', 'grow the Merkle tree of each workspace, sign checkpoints'],
+  ['anchor', 'anchor every day: one root of all trees, in one transaction'],
   ['chdb', 'the embedded ClickHouse (started by "up")'],
 ] as const;
 type Role = (typeof ROLES)[number][0];
@@ -99,6 +101,10 @@ async function runRole(name: Role): Promise<void> {
   if (name === 'tree') {
     const { startTreeRole } = await import('./tree.ts');
     return await runProcess(name, settings, startTreeRole);
+  }
+  if (name === 'anchor') {
+    const { startAnchorRole } = await import('./anchor.ts');
+    return await runProcess(name, settings, startAnchorRole);
   }
   const { startApiRole } = await import('./serve.ts');
   await runProcess(name, settings, (context) => startApiRole(context, name));
@@ -224,6 +230,35 @@ function addTreeCommands(tree: Command): void {
         check: options.check ?? false,
         json: options.json ?? false,
       });
+    });
+}
+
+function addAnchorCommands(anchor: Command): void {
+  anchor
+    .command('run')
+    .description(
+      'make the anchors that are due, try those again that failed, and wait for the chain (by itself at 00:05 UTC under "up")',
+    )
+    .addOption(
+      new Option('--period <day>', 'that day alone, such as 2026-11-23, if it is the next').conflicts('now'),
+    )
+    .option('--now', 'everything that is signed at this moment, without waiting for midnight')
+    .option('--json', 'print the anchors as JSON')
+    .action(async (options: { period?: string; now?: true; json?: true }) => {
+      const { anchorRunCommand } = await import('./anchor-commands.ts');
+      await anchorRunCommand(await config(), terminal, {
+        period: options.period,
+        now: options.now ?? false,
+        json: options.json ?? false,
+      });
+    });
+  anchor
+    .command('list')
+    .description('all anchors, newest first, and how each stands with the chain')
+    .option('--json', 'print them as JSON')
+    .action(async (options: { json?: true }) => {
+      const { anchorListCommand } = await import('./anchor-commands.ts');
+      await anchorListCommand(await config(), terminal, { json: options.json ?? false });
     });
 }
 

@@ -1,6 +1,7 @@
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Readable } from 'node:stream';
+import { clearAlarm, raiseAlarm } from '../control/alarms.ts';
 import { type Install, readOrCreateInstall } from '../control/install.ts';
 import { partitionOf } from '../control/partition.ts';
 import type { Plan } from '../control/plans.ts';
@@ -25,7 +26,6 @@ import { holdLease } from '../infra/nats/lease.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
 import { openObjectStore } from '../infra/object-store/open.ts';
 import type { ObjectStore } from '../infra/object-store/types.ts';
-import { clearAlarm, raiseAlarm } from '../pipeline/alarms.ts';
 import { tellOperator } from '../pipeline/chain/operator.ts';
 import { retentionEvent } from '../pipeline/chain/own-events.ts';
 import {

@@ -7,6 +7,7 @@ import type { Config } from '../infra/config.ts';
 import { createLifecycle, untilAskedToStop } from '../infra/lifecycle.ts';
 import { createLogger, type Logger, toFile } from '../infra/log.ts';
 import { connectNats } from '../infra/nats/connect.ts';
+import { chainSettings } from './anchor-ledger.ts';
 import { banner } from './banner.ts';
 import { baseUrl } from './base-url.ts';
 import { type Children, createChildren, endOrphans, PROGRAM, roleSpec } from './children.ts';
@@ -97,6 +98,8 @@ interface Start {
 
 async function start({ config, directory, run, children, terminal }: Start): Promise<FirstKeys> {
   const { step } = terminal;
+  // The role would say so too, but only once everything else runs.
+  chainSettings(config);
   const written = readCredentials(directory.credentialsFile);
   const secrets = readOrMakeSecrets(directory.keys);
   if (run.orphans.length > 0) {
@@ -168,9 +171,12 @@ async function startRoles(options: {
     ...(config.instanceId === undefined ? { IMMUTABLE_INSTANCE_ID: secrets.instanceId } : {}),
   };
   const secret = config.secretKey === undefined ? { IMMUTABLE_SECRET_KEY_FILE: secrets.secretKeyFile } : {};
+  // The account that pays is the affair of one role.
+  const noPayer = { IMMUTABLE_ANCHOR_PRIVATE_KEY: '' };
   const roles = [
-    { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv } },
-    { role: 'tree', title: 'tree', env: { ...common, ...clickhouse.writerEnv, ...secret } },
+    { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv, ...noPayer } },
+    { role: 'tree', title: 'tree', env: { ...common, ...clickhouse.writerEnv, ...secret, ...noPayer } },
+    { role: 'anchor', title: 'anchor', env: { ...common, ...clickhouse.writerEnv } },
     {
       role: 'serve',
       title: 'API',
@@ -178,6 +184,7 @@ async function startRoles(options: {
         ...common,
         ...clickhouse.readerEnv,
         ...secret,
+        ...noPayer,
         IMMUTABLE_PORT: String(port),
       },
     },

@@ -12,6 +12,8 @@ const attempt = z.looseObject({
   max_fee_per_gas: wei,
   max_priority_fee_per_gas: wei,
   signed_at: z.string(),
+  /** Nodes took it for too little. */
+  is_underpriced: z.boolean().optional(),
 });
 
 const inclusion = z.looseObject({
@@ -26,6 +28,8 @@ export const ANCHOR_STATUSES = ['pending', 'submitted', 'confirmed', 'failed'] a
 export type AnchorStatus = (typeof ANCHOR_STATUSES)[number];
 
 const schema = z.looseObject({
+  /** 1, 2, 3, …: of two jobs that make the next one, one can. */
+  number: z.int().min(1),
   /** 32 hexadecimal digits, random: what the ids of its anchors are made of. */
   id: z.string().regex(/^[0-9a-f]{32}$/),
   /** What it commits to was received before; `YYYY-MM-DDT00:00:00.000000Z` for a day. */
@@ -40,7 +44,11 @@ const schema = z.looseObject({
   chain_id: z.int().nullable(),
   contract: z.string().nullable(),
   attempts: z.array(attempt),
+  /** Since when the nonce of the newest attempt is used while the root is nowhere to be seen. */
+  nonce_lost_at: z.string().nullable(),
   inclusion: inclusion.nullable(),
+  /** Every workspace in it has its `AnchorHead`. */
+  has_heads: z.boolean(),
   updated_at: z.string(),
 });
 
@@ -50,23 +58,35 @@ const schema = z.looseObject({
  */
 export type AnchorBatch = z.infer<typeof schema>;
 
+/** A transaction as it is kept. */
+export type AnchorAttempt = z.infer<typeof attempt>;
+
 export const readAnchorBatch = recordReader('anchor batch', schema);
 
 const BATCH_PREFIX = 'batch.';
 
-/** Keys sort as the times do. */
-export function batchKey(periodEnd: string): string {
-  return `${BATCH_PREFIX}${periodEnd.replace(/[-:.]/g, '')}`;
+export function batchKey(number: number): string {
+  return `${BATCH_PREFIX}${number}`;
 }
 
-export function isBatchKey(key: string): boolean {
-  return key.startsWith(BATCH_PREFIX);
-}
+/** Every batch, for `Bucket.watch`. */
+export const BATCH_KEYS = `${BATCH_PREFIX}*`;
+
+/** Rows that are being written for a batch that is not decided on yet, so that after a crash they are used. */
+const draftSchema = z.object({ number: z.int().min(1), id: z.string(), period_end: z.string() });
+
+export type AnchorDraft = z.infer<typeof draftSchema>;
+
+export const readAnchorDraft = recordReader('anchor draft', draftSchema);
+
+export const DRAFT_KEY = 'draft';
 
 const headSchema = z.looseObject({
   anchor_id: z.string(),
   period_end: z.string(),
   size: z.int().min(1),
+  /** SHA-256 of the text of its checkpoint: the next anchor's `previous_anchor_hash`. */
+  checkpoint_hash: hash,
 });
 
 /** The newest anchor of a workspace, in the same bucket under `headKey`: what was anchored is known without ClickHouse. */
@@ -74,6 +94,14 @@ export type AnchorHead = z.infer<typeof headSchema>;
 
 export const readAnchorHead = recordReader('anchor head', headSchema);
 
+const HEAD_PREFIX = 'head.';
+
+export const HEAD_KEYS = `${HEAD_PREFIX}*`;
+
 export function headKey(workspaceId: string): string {
-  return `head.${workspaceId}`;
+  return `${HEAD_PREFIX}${workspaceId}`;
+}
+
+export function workspaceOfHeadKey(key: string): string {
+  return key.slice(HEAD_PREFIX.length);
 }

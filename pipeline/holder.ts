@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { raiseAlarm } from '../control/alarms.ts';
 import { ImmutableError } from '../core/errors.ts';
 import type { Logger } from '../infra/log.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
 import { holdLease } from '../infra/nats/lease.ts';
-import { raiseAlarm } from './alarms.ts';
 import { ReadingInterrupted } from './reader.ts';
 
 /**

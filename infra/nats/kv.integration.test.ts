@@ -93,6 +93,19 @@ describe('a bucket', () => {
     await stop();
   });
 
+  it('tells a watcher only of the keys that it wants', async () => {
+    const mixed = await openBucket(nc, 'anchors');
+    await mixed.put('batch.1', 1);
+    await mixed.put('head.1', 1);
+    const seen = new Map<string, unknown>();
+    const stop = await mixed.watch(record(seen), 'batch.*');
+    await mixed.put('head.2', 2);
+    await mixed.put('batch.2', 2);
+    await vi.waitFor(() => expect(seen.size).toBe(2));
+    expect([...seen.keys()]).toEqual(['batch.1', 'batch.2']);
+    await stop();
+  });
+
   it('keeps what is put at the very moment a watch has told all that was there', async () => {
     const busy = await openBucket(nc, 'alarms');
     let number = 0;

@@ -31,9 +31,10 @@ export interface Bucket {
   keys(): Promise<string[]>;
   /**
    * Tells every present value, then every change until stopped, also over lost connections (after one,
-   * everything is told again). Resolves once all present values were told.
+   * everything is told again). Resolves once all present values were told. `keys` narrows it to those that match a
+   * subject (`batch.*`).
    */
-  watch(onChange: OnChange): Promise<Stop>;
+  watch(onChange: OnChange, keys?: string): Promise<Stop>;
 }
 
 /** Opens a bucket that `ensureStreams` made. */
@@ -47,7 +48,7 @@ export async function openBucket(nc: NatsConnection, name: BucketName): Promise<
     delete: (key, revision) =>
       orConflict(key, () => kv.delete(key, revision === undefined ? {} : { previousSeq: revision })),
     keys: () => keysOf(kv),
-    watch: (onChange) => watchBucket(nc, name, onChange),
+    watch: (onChange, keys) => watchBucket(nc, name, onChange, keys),
   };
 }
 
@@ -94,7 +95,12 @@ const RETRY_MS = 500;
  * another. The client's own ordered consumer would resume too, but as late as a minute after a server's
  * restart, and a revoked key must not live that long.
  */
-async function watchBucket(nc: NatsConnection, bucket: BucketName, onChange: OnChange): Promise<Stop> {
+async function watchBucket(
+  nc: NatsConnection,
+  bucket: BucketName,
+  onChange: OnChange,
+  keys = '>',
+): Promise<Stop> {
   const known = new Set<string>();
   const connection = connectionState(nc);
   let latest = 0;
@@ -109,15 +115,19 @@ async function watchBucket(nc: NatsConnection, bucket: BucketName, onChange: OnC
   async function pass(number: number): Promise<void> {
     await stopPass();
     if (number !== latest) return;
-    const started = await startPass(nc, bucket, {
-      change: (key, entry) => {
-        if (number === latest) tell(key, entry);
+    const started = await startPass(
+      nc,
+      { bucket, keys },
+      {
+        change: (key, entry) => {
+          if (number === latest) tell(key, entry);
+        },
+        allTold: (present) => {
+          if (number !== latest) return;
+          for (const key of [...known]) if (!present.has(key)) tell(key, undefined);
+        },
       },
-      allTold: (present) => {
-        if (number !== latest) return;
-        for (const key of [...known]) if (!present.has(key)) tell(key, undefined);
-      },
-    });
+    );
     if (number !== latest) return await started.stop();
     stopPass = started.stop;
     await untilLost(nc, started.completed);
@@ -157,11 +167,15 @@ interface PassListener {
   allTold(present: ReadonlySet<string>): void;
 }
 
-async function startPass(nc: NatsConnection, bucket: BucketName, listener: PassListener): Promise<Pass> {
+async function startPass(
+  nc: NatsConnection,
+  { bucket, keys }: { bucket: BucketName; keys: string },
+  listener: PassListener,
+): Promise<Pass> {
   const prefix = bucketSubject(bucket, '');
   const options = {
     deliver_policy: DeliverPolicy.LastPerSubject,
-    filter_subjects: bucketSubject(bucket, '>'),
+    filter_subjects: bucketSubject(bucket, keys),
     // It is made anew after every loss anyway, and need not wait for a disk.
     mem_storage: true,
   };

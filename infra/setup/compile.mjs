@@ -6,7 +6,7 @@ import { run } from './run.mjs';
 import { filesBelow, fingerprint, readStamp, writeStamp } from './stamp.mjs';
 
 /** What runs beside the compiled code and is not compiled. */
-const COPIED = ['infra/clickhouse/migrations'];
+const COPIED = ['infra/clickhouse/migrations', 'anchor/contract'];
 const SETTINGS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'infra/setup/compile.mjs'];
 
 const STAMP = join(DIST, '.built-from');

@@ -1,3 +1,4 @@
+import { BEFORE_ALL, comparePositions, type Position, positionText } from '../../control/position.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import type { NatsConnection } from '../../infra/nats/connect.ts';
 import { STREAM_EVENTS } from '../../infra/nats/names.ts';
@@ -6,7 +7,6 @@ import { streamEpoch } from '../../infra/nats/streams.ts';
 import type { StreamMessage } from '../reader.ts';
 import { type DecodeContext, decodeMessage } from './decode.ts';
 import { refusedEvent } from './own-events.ts';
-import { BEFORE_ALL, comparePositions, type Position, positionText } from './position.ts';
 import type { Published } from './published.ts';
 import type { Source } from './row.ts';
 import type { ChainStore, StoredRow } from './store.ts';

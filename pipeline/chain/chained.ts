@@ -1,6 +1,6 @@
+import { comparePositions, type Position } from '../../control/position.ts';
 import { type Crc32, encodeChained } from '../../core/message.ts';
 import { MAX_BATCH_MESSAGES } from '../../infra/nats/batch.ts';
-import { comparePositions, type Position } from './position.ts';
 import type { ChainRow } from './row.ts';
 
 /** Rows of one workspace that travel in one message of CHAINED: consecutive in its chain. */

@@ -1,11 +1,11 @@
 import { Readable } from 'node:stream';
 import { ClickHouseError, type ClickHouseSettings } from '@clickhouse/client';
+import { comparePositions, type Position, positionText } from '../../control/position.ts';
 import type { Head } from '../../core/chain.ts';
 import { formatTimestamp, type Micros } from '../../core/time.ts';
 import type { ClickHouseClient } from '../../infra/clickhouse/client.ts';
 import { EVENT_INSERT_COLUMNS, TABLES } from '../../infra/clickhouse/names.ts';
 import { INSERT_LIMITS } from './plan.ts';
-import { comparePositions, type Position, positionText } from './position.ts';
 import { type ChainRow, type QuarantineEntry, rowBytes, type Source } from './row.ts';
 import type { ChainStore, InsertOutcome, StoredEnd, StoredRow } from './store.ts';
 import { eventsTsv, QUARANTINE_COLUMNS, quarantineTsv } from './tsv.ts';

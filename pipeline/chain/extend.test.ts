@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { BEFORE_ALL } from '../../control/position.ts';
 import { EMPTY_HEAD, eventHash } from '../../core/chain.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import { nativeHasher } from '../../infra/hash.ts';
 import type { ReadMessage } from './decode.ts';
 import { type ExtendInput, extend } from './extend.ts';
-import { BEFORE_ALL } from './position.ts';
 import { readSample, SAMPLE_EPOCH, SAMPLE_MICROS, sampleEvent } from './testing/sample.ts';
 
 const A = 'ws_aaaaaaaaaaaaaaaa';

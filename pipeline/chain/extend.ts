@@ -1,10 +1,10 @@
+import { comparePositions, type Position, positionText } from '../../control/position.ts';
 import { eventHash, type Head, nextCreatedAt } from '../../core/chain.ts';
 import { type Hasher, portableHasher } from '../../core/hash.ts';
 import type { QueuedEvent } from '../../core/message.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import type { ReadMessage } from './decode.ts';
 import { refusedEvent } from './own-events.ts';
-import { comparePositions, type Position, positionText } from './position.ts';
 import { type ChainRow, rowBytes, type Source } from './row.ts';
 
 export interface ExtendInput {

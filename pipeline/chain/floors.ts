@@ -1,23 +1,8 @@
+import { readStoredFloor, type StoredFloor, writeStoredFloor } from '../../control/floors.ts';
+import { comparePositions, type Position } from '../../control/position.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
-import { comparePositions, type Position } from './position.ts';
 import type { Source } from './row.ts';
 import type { ChainStore } from './store.ts';
-
-/**
- * How far a partition is done with, told to the purge. Not book-keeping: it holds only while ClickHouse has
- * the position it was made with, and where a partition goes on is never read from it.
- */
-export interface FloorRecord {
-  epoch: string;
-  /** Every message up to this sequence is stored, or left out as a duplicate of what is. */
-  handled: number;
-  /** The partition's highest stored position at that time. */
-  stored: Position;
-}
-
-function floorKey(partition: number): string {
-  return `stored.${partition}`;
-}
 
 export interface FloorRecorder {
   handled(source: Source, sequence: number, stored: Position): void;
@@ -30,13 +15,13 @@ export function createFloorRecorder(
   intervalMs: number,
   onError: (error: unknown) => void,
 ): FloorRecorder {
-  const unwritten = new Map<number, FloorRecord>();
+  const unwritten = new Map<number, StoredFloor>();
   let writing: Promise<void> = Promise.resolve();
 
   async function write(): Promise<void> {
     for (const [partition, record] of [...unwritten]) {
       unwritten.delete(partition);
-      await bucket.put(floorKey(partition), record);
+      await writeStoredFloor(bucket, partition, record);
     }
   }
 
@@ -58,7 +43,7 @@ export async function storedFloor(
   store: Pick<ChainStore, 'highestPosition'>,
   source: Source,
 ): Promise<number> {
-  const record = await storedFloorRecord(bucket, source);
+  const record = await readStoredFloor(bucket, source);
   if (record === undefined) return 0;
   const { highest } = await store.highestPosition(source.partition);
   const holdsIt =
@@ -71,28 +56,5 @@ export async function storedWhenFloorWasWritten(
   bucket: Pick<Bucket, 'get'>,
   source: Source,
 ): Promise<Position | undefined> {
-  return (await storedFloorRecord(bucket, source))?.stored;
-}
-
-/** What was told of this life of the stream; `undefined` if nothing was. */
-export async function storedFloorRecord(
-  bucket: Pick<Bucket, 'get'>,
-  source: Source,
-): Promise<FloorRecord | undefined> {
-  const record = readRecord((await bucket.get(floorKey(source.partition)))?.value);
-  return record?.epoch === source.epoch ? record : undefined;
-}
-
-function readRecord(value: unknown): FloorRecord | undefined {
-  const record = asObject(value);
-  const stored = asObject(record?.stored);
-  const { epoch, handled } = record ?? {};
-  const { sequence, index } = stored ?? {};
-  if (typeof epoch !== 'string' || typeof handled !== 'number') return undefined;
-  if (typeof sequence !== 'number' || typeof index !== 'number') return undefined;
-  return { epoch, handled, stored: { sequence, index } };
-}
-
-function asObject(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === 'object' && value !== null ? { ...value } : undefined;
+  return (await readStoredFloor(bucket, source))?.stored;
 }

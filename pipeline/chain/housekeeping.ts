@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { ALARM_KEYS } from '../../control/alarms.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
 import { holdLease } from '../../infra/nats/lease.ts';
-import { ALARM_KEYS } from '../alarms.ts';
 import { type FloorSource, purgeOnce } from '../purger.ts';
 import { storedFloor } from './floors.ts';
 import { createLossReporter } from './lost.ts';

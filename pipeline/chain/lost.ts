@@ -1,3 +1,4 @@
+import { ALARM_KEYS, raiseAlarm } from '../../control/alarms.ts';
 import type { Hasher } from '../../core/hash.ts';
 import type { Crc32 } from '../../core/message.ts';
 import type { Logger } from '../../infra/log.ts';
@@ -6,7 +7,6 @@ import type { Bucket } from '../../infra/nats/kv.ts';
 import { STREAM_EVENTS } from '../../infra/nats/names.ts';
 import { type StreamState, streamState } from '../../infra/nats/stream-info.ts';
 import { streamEpoch } from '../../infra/nats/streams.ts';
-import { ALARM_KEYS, raiseAlarm } from '../alarms.ts';
 import { type Operator, tellOperator } from './operator.ts';
 import { lostMessagesEvent } from './own-events.ts';
 

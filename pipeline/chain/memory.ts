@@ -1,6 +1,6 @@
+import type { Position } from '../../control/position.ts';
 import { EMPTY_HEAD, type Head } from '../../core/chain.ts';
 import type { ReadMessage } from './decode.ts';
-import type { Position } from './position.ts';
 import type { ChainStore } from './store.ts';
 
 /**

@@ -1,10 +1,10 @@
+import { type Position, positionText } from '../../control/position.ts';
 import { canonicalTexts } from '../../core/canonical.ts';
 import { type Hasher, portableHasher } from '../../core/hash.ts';
 import type { QueuedEvent } from '../../core/message.ts';
 import { formatTimestamp, type Micros } from '../../core/time.ts';
 import type { StreamMessage } from '../reader.ts';
 import type { ReadMessage } from './decode.ts';
-import { type Position, positionText } from './position.ts';
 import type { Source } from './row.ts';
 
 /*

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { comparePositions, type Position, positionText } from '../../control/position.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import { encodeQueuedLine } from '../../core/message.ts';
 import type { Logger } from '../../infra/log.ts';
@@ -11,7 +12,6 @@ import { type Extension, extend } from './extend.ts';
 import { createMemory, lookUpMissing } from './memory.ts';
 import type { PartitionMetrics } from './metrics.ts';
 import { planBatches } from './plan.ts';
-import { comparePositions, type Position, positionText } from './position.ts';
 import { howFarPublished } from './published.ts';
 import { type Publisher, startPublisher } from './publisher.ts';
 import type { ChainRow, QuarantineEntry, Source } from './row.ts';

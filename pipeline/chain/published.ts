@@ -1,11 +1,11 @@
 import { DeliverPolicy, jetstream } from '@nats-io/jetstream';
+import type { Position } from '../../control/position.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import { type ChainedEvent, type Crc32, decodeChained } from '../../core/message.ts';
 import type { Micros } from '../../core/time.ts';
 import { connectionState, type NatsConnection } from '../../infra/nats/connect.ts';
 import { chainedFilter, STREAM_CHAINED } from '../../infra/nats/names.ts';
 import { lastMessageOfSubject, readMessage, streamState } from '../../infra/nats/stream-info.ts';
-import type { Position } from './position.ts';
 import type { ChainStore } from './store.ts';
 
 /** How far CHAINED goes, by the newest message a partition has in it. */

@@ -1,8 +1,8 @@
 import type { NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { BEFORE_ALL, type Position } from '../../control/position.ts';
 import { crc32 } from '../../infra/hash.ts';
 import { STREAM_CHAINED } from '../../infra/nats/names.ts';
-import { BEFORE_ALL, type Position } from './position.ts';
 import { lastSequences } from './published.ts';
 import { type Publisher, type PublisherOptions, startPublisher } from './publisher.ts';
 import type { ChainRow } from './row.ts';

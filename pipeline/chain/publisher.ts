@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { comparePositions, type Position } from '../../control/position.ts';
 import type { Crc32 } from '../../core/message.ts';
 import type { Micros } from '../../core/time.ts';
 import { type BatchMessage, type BatchOutcome, publishBatch } from '../../infra/nats/batch.ts';
 import type { NatsConnection } from '../../infra/nats/connect.ts';
 import { chainedSubject } from '../../infra/nats/names.ts';
 import { type ChainedBatch, chainedMessageId, chainedPayload, planChained } from './chained.ts';
-import { comparePositions, type Position } from './position.ts';
 import { howFarPublished, lastSequences } from './published.ts';
 import type { ChainRow } from './row.ts';
 import type { ChainStore } from './store.ts';

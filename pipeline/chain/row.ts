@@ -1,5 +1,5 @@
+import type { Position } from '../../control/position.ts';
 import type { Micros } from '../../core/time.ts';
-import type { Position } from './position.ts';
 
 /** One event with its place in the chain: a row of the table `events`. */
 export interface ChainRow {

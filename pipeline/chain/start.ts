@@ -1,8 +1,9 @@
 import { setMaxListeners } from 'node:events';
+import { ALARM_KEYS, clearAlarm, raiseAlarm } from '../../control/alarms.ts';
 import { partitionOf } from '../../control/partition.ts';
+import { positionText } from '../../control/position.ts';
 import type { ClickHouseClient } from '../../infra/clickhouse/client.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
-import { ALARM_KEYS, clearAlarm, raiseAlarm } from '../alarms.ts';
 import { holdPartition, type PartitionState } from '../holder.ts';
 import { clickHouseStore } from './clickhouse-store.ts';
 import type { ReadMessage } from './decode.ts';
@@ -12,7 +13,6 @@ import type { PartitionMetrics } from './metrics.ts';
 import { tellOperator } from './operator.ts';
 import { lostMessagesEvent } from './own-events.ts';
 import { EventRefused, type PartitionContext, runPartition } from './partition.ts';
-import { positionText } from './position.ts';
 import type { QuarantineEntry, Source } from './row.ts';
 import { createStage, type Stage, type StageOptions } from './stage.ts';
 

@@ -1,6 +1,6 @@
+import type { Position } from '../../control/position.ts';
 import type { Head } from '../../core/chain.ts';
 import type { Micros } from '../../core/time.ts';
-import type { Position } from './position.ts';
 import type { ChainRow, QuarantineEntry, Source } from './row.ts';
 
 /** The end of what is stored of one partition. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BEFORE_ALL } from './position.ts';
+import { BEFORE_ALL } from '../../control/position.ts';
 import type { ChainRow, Source } from './row.ts';
 import { memoryStore } from './testing/memory-store.ts';
 import { chainOf, readSample, SAMPLE_EPOCH, sampleEvent } from './testing/sample.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { BEFORE_ALL, type Position, positionText, samePosition } from '../../control/position.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Micros } from '../../core/time.ts';
-import { BEFORE_ALL, type Position, positionText, samePosition } from './position.ts';
 import type { ChainRow, Source } from './row.ts';
 import type { ChainStore, StoredEnd } from './store.ts';
 

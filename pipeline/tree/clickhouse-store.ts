@@ -1,8 +1,8 @@
+import type { Position } from '../../control/position.ts';
 import type { TileName } from '../../core/tile.ts';
 import type { Tile } from '../../core/tree-builder.ts';
 import type { ClickHouseClient } from '../../infra/clickhouse/client.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
-import type { Position } from '../chain/position.ts';
 import type { ChainLink, TreeHead } from './growing-tree.ts';
 import type { SignedCheckpoint, StoredEvent, TreeStore, WorkspaceTile } from './store.ts';
 

@@ -1,4 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { readSignedFloor, writeSignedFloor } from '../../control/floors.ts';
+import type { Position } from '../../control/position.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import type { Hasher } from '../../core/hash.ts';
 import { type Crc32, decodeChained } from '../../core/message.ts';
@@ -7,11 +9,9 @@ import { connectionState, type NatsConnection } from '../../infra/nats/connect.t
 import type { Bucket } from '../../infra/nats/kv.ts';
 import { chainedFilter, STREAM_CHAINED } from '../../infra/nats/names.ts';
 import { streamState } from '../../infra/nats/stream-info.ts';
-import type { Position } from '../chain/position.ts';
 import type { StoredEnd } from '../chain/store.ts';
 import { openReader, ReadingInterrupted, type ReadStreamMessage, type StreamMessage } from '../reader.ts';
 import { asSigned, commit } from './commit.ts';
-import { readSignedFloor, writeSignedFloor } from './floor.ts';
 import type { ChainLink, Harvest } from './growing-tree.ts';
 import { type KnownCheckpoints, openKnownCheckpoints } from './known-checkpoints.ts';
 import type { TreeMismatch } from './load.ts';

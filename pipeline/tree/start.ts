@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
+import { ALARM_KEYS, clearAlarm, raiseAlarm } from '../../control/alarms.ts';
 import { partitionOf } from '../../control/partition.ts';
 import { timestamp } from '../../control/record.ts';
 import { isSignedBy, logNameOf, openSigningSeeds, type SigningKeys } from '../../control/signing-keys.ts';
@@ -10,7 +11,6 @@ import type { Registry } from '../../infra/metrics.ts';
 import type { NatsConnection } from '../../infra/nats/connect.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
 import type { Sealer } from '../../infra/seal.ts';
-import { ALARM_KEYS, clearAlarm, raiseAlarm } from '../alarms.ts';
 import type { ChainStore } from '../chain/store.ts';
 import { HOLDER_TIMING, type HolderTiming, holdPartition, type PartitionState } from '../holder.ts';
 import type { TreeMismatch } from './load.ts';

@@ -1,6 +1,6 @@
+import type { Position } from '../../control/position.ts';
 import type { TileName } from '../../core/tile.ts';
 import type { Tile } from '../../core/tree-builder.ts';
-import type { Position } from '../chain/position.ts';
 import type { ChainLink, TreeHead } from './growing-tree.ts';
 
 /** A tile of one workspace's tree. */

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ALARM_KEYS } from '../../control/alarms.ts';
+import { readSignedFloor, signedFloor } from '../../control/floors.ts';
 import { checkpointText, signNote } from '../../core/checkpoint.ts';
 import { chainedSubject, STREAM_CHAINED, STREAM_EVENTS } from '../../infra/nats/names.ts';
 import { ensureStreams } from '../../infra/nats/streams.ts';
-import { ALARM_KEYS } from '../alarms.ts';
 import { sampleEvent } from '../chain/testing/sample.ts';
 import { eventually, everybodysLeases, workspacesOf } from '../chain/testing/stage.ts';
-import { readSignedFloor, signedFloor } from './floor.ts';
 import { TREE_TIMING } from './partition.ts';
 import type { TreeStageOptions } from './start.ts';
 import { type Death, mortalProcess } from './testing/mortal.ts';

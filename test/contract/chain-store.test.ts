@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BEFORE_ALL } from '../../control/position.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
 import { clickHouseStore } from '../../pipeline/chain/clickhouse-store.ts';
-import { BEFORE_ALL } from '../../pipeline/chain/position.ts';
 import type { ChainRow, Source } from '../../pipeline/chain/row.ts';
 import type { ChainStore } from '../../pipeline/chain/store.ts';
 import { memoryStore } from '../../pipeline/chain/testing/memory-store.ts';

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { BEFORE_ALL } from '../../control/position.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
 import { clickHouseStore } from '../../pipeline/chain/clickhouse-store.ts';
-import { BEFORE_ALL } from '../../pipeline/chain/position.ts';
 import type { ChainRow } from '../../pipeline/chain/row.ts';
 import type { Chain } from '../../pipeline/chain/start.ts';
 import type { ChainStore } from '../../pipeline/chain/store.ts';

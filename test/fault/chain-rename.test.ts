@@ -2,10 +2,10 @@ import { watch } from 'node:fs';
 import { join } from 'node:path';
 import type { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { BEFORE_ALL } from '../../control/position.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { createMetrics } from '../../infra/metrics.ts';
 import { clickHouseStore } from '../../pipeline/chain/clickhouse-store.ts';
-import { BEFORE_ALL } from '../../pipeline/chain/position.ts';
 import { sampleEvent } from '../../pipeline/chain/testing/sample.ts';
 import {
   eventually,

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe } from 'vitest';
+import { findAnvil } from '../../infra/evm/anvil.ts';
 import { LIBREOFFICE_FOLDER } from './libreoffice.ts';
 import { RADOSGW_FOLDER } from './s3.ts';
 
@@ -51,6 +52,19 @@ export const spreadsheet: Need = {
   missing: async () => {
     if (existsSync(join(LIBREOFFICE_FOLDER, 'ORIGIN'))) return undefined;
     return process.env.TEST_NO_SPREADSHEET ?? 'npm test installs it, and did not run in this folder';
+  },
+};
+
+/** A local Ethereum chain, from the development packages. */
+export const anvil: Need = {
+  name: 'anvil',
+  missing: async () => {
+    try {
+      await findAnvil();
+      return undefined;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
   },
 };
 

@@ -1,5 +1,6 @@
--- What the world was told of a workspace: one row for each anchor tree that it is in (docs/integrity.md). A row that is
--- written again, after a crash, is the same row.
+-- What the world was told of a workspace: one row for each anchor tree that it is in (docs/integrity.md). Rows are
+-- written before their tree is decided on: one whose batch is not in `anchor_batches` was given up by a crash, or by a
+-- second job, and says nothing.
 CREATE TABLE IF NOT EXISTS immutable.anchors
 (
     -- anc_ and 32 hexadecimal digits.
@@ -15,7 +16,7 @@ CREATE TABLE IF NOT EXISTS immutable.anchors
     `events_count` UInt64,
     -- Hex, of the workspace's own tree.
     `merkle_root` String,
-    -- Of the events of the period.
+    -- Of the events of the period; the first is empty where retention has removed its event by then.
     `first_event_hash` String,
     `last_event_hash` String,
     -- C2SP signed-note; its text is the leaf.
@@ -31,7 +32,7 @@ CREATE TABLE IF NOT EXISTS immutable.anchors
     INDEX id_index id TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree
-ORDER BY (workspace_id, period_end)
+ORDER BY (workspace_id, period_end, id)
 SETTINGS index_granularity = 256, fsync_after_insert = 1, fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1;
 

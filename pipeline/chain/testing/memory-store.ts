@@ -1,7 +1,7 @@
+import { comparePositions, type Position, positionText } from '../../../control/position.ts';
 import type { Head } from '../../../core/chain.ts';
 import type { Micros } from '../../../core/time.ts';
 import { INSERT_LIMITS } from '../plan.ts';
-import { comparePositions, type Position, positionText } from '../position.ts';
 import type { ChainRow, QuarantineEntry, Source } from '../row.ts';
 import type { ChainStore, InsertOutcome } from '../store.ts';
 

@@ -1,4 +1,5 @@
 import { partitionOf } from '../../../control/partition.ts';
+import { BEFORE_ALL } from '../../../control/position.ts';
 import { canonicalTexts } from '../../../core/canonical.ts';
 import { EMPTY_HEAD, type Head } from '../../../core/chain.ts';
 import { keyedEventId } from '../../../core/id.ts';
@@ -9,7 +10,6 @@ import { eventsSubject } from '../../../infra/nats/names.ts';
 import type { StreamMessage } from '../../reader.ts';
 import type { DecodeContext, ReadMessage } from '../decode.ts';
 import { extend } from '../extend.ts';
-import { BEFORE_ALL } from '../position.ts';
 import type { ChainRow, Source } from '../row.ts';
 
 /* Events, messages and rows for tests of the chain stage. */

@@ -15,6 +15,16 @@ export const ALARM_KEYS = {
   treeMismatch: (workspaceId: string) => `tree.${workspaceId}`,
   /** A witness knows another log of a workspace than the one we have. */
   witnessFork: (workspaceId: string) => `witness.${workspaceId}`,
+  /** The contract refuses an anchor. */
+  anchorFailed: 'anchor.failed',
+  /** An anchor is not on the chain hours after its period. */
+  anchorLate: 'anchor.late',
+  /** The account that pays for anchors is nearly empty. */
+  anchorBalance: 'anchor.balance',
+  /** Workspaces are missing in the newest anchor. */
+  anchorIncomplete: 'anchor.incomplete',
+  /** What is stored of an anchor does not make its root. */
+  anchorRows: 'anchor.rows',
 } as const;
 
 export interface Alarm {

@@ -1,0 +1,140 @@
+import type { AnchorHead } from '../control/anchors.ts';
+import { anchorTree } from '../core/anchor.ts';
+import { hexEncode } from '../core/bytes.ts';
+import { openNote, parseCheckpoint } from '../core/checkpoint.ts';
+import { ImmutableError } from '../core/errors.ts';
+import type { Hasher } from '../core/hash.ts';
+import { dayStart } from './period.ts';
+
+/** What a workspace had at the end of a period, and its anchor before. */
+export interface WorkspaceEnd {
+  workspaceId: string;
+  /** Signed, of exactly the size that the workspace had. */
+  note: string;
+  /** Of the events of the period; the first is empty where retention has removed it. */
+  firstEventHash: string;
+  lastEventHash: string;
+  /** When the first of them that is still stored was received. */
+  firstEventAt: string;
+  previous: AnchorHead | undefined;
+}
+
+/** A row of the table `anchors`. */
+export interface AnchorRow {
+  id: string;
+  workspaceId: string;
+  batchId: string;
+  periodStart: string;
+  periodEnd: string;
+  size: number;
+  eventsCount: number;
+  /** Hex, of the workspace's own tree. */
+  merkleRoot: string;
+  firstEventHash: string;
+  lastEventHash: string;
+  /** C2SP signed-note. */
+  checkpoint: string;
+  /** SHA-256 of the text of the checkpoint before; empty for the first. */
+  previousAnchorHash: string;
+  anchorRoot: string;
+  leafIndex: number;
+  treeSize: number;
+  /** Hex, nearest sibling first. */
+  path: string[];
+  createdAt: string;
+}
+
+export interface Period {
+  /** Of the batch: 32 hexadecimal digits, random. */
+  batchId: string;
+  periodEnd: string;
+  createdAt: string;
+}
+
+/** The rows of one anchor tree, in the order of its leaves. Throws `internal` for workspaces that did not grow. */
+export function anchorRows(period: Period, ends: readonly WorkspaceEnd[], hasher: Hasher): AnchorRow[] {
+  const byWorkspace = new Map(ends.map((end) => [end.workspaceId, end]));
+  const tree = anchorTree(
+    ends.map(({ note }) => checkpointTextOf(note)),
+    hasher,
+  );
+  return tree.leaves.map(({ workspaceId, checkpointText, proof }) => {
+    const end = byWorkspace.get(workspaceId);
+    if (end === undefined)
+      throw new ImmutableError('internal', `a checkpoint is of another log: ${workspaceId}`);
+    return {
+      ...rowOf(period, end, checkpointText, hasher),
+      anchorRoot: hexEncode(tree.root),
+      leafIndex: proof.leafIndex,
+      treeSize: proof.treeSize,
+      path: proof.path.map(hexEncode),
+    };
+  });
+}
+
+function rowOf(
+  { batchId, periodEnd, createdAt }: Period,
+  end: WorkspaceEnd,
+  checkpointText: string,
+  hasher: Hasher,
+): Omit<AnchorRow, 'anchorRoot' | 'leafIndex' | 'treeSize' | 'path'> {
+  const { workspaceId, previous } = end;
+  const checkpoint = parseCheckpoint(checkpointText);
+  const eventsCount = (checkpoint?.size ?? 0) - (previous?.size ?? 0);
+  if (checkpoint === null || eventsCount <= 0) {
+    throw new ImmutableError('internal', `${workspaceId} did not grow, and was to be anchored`);
+  }
+  return {
+    id: anchorId(batchId, workspaceId, hasher),
+    workspaceId,
+    batchId,
+    periodStart: previous?.period_end ?? dayStart(end.firstEventAt),
+    periodEnd,
+    size: checkpoint.size,
+    eventsCount,
+    merkleRoot: hexEncode(checkpoint.root),
+    firstEventHash: end.firstEventHash,
+    lastEventHash: end.lastEventHash,
+    checkpoint: end.note,
+    previousAnchorHash: previous?.checkpoint_hash ?? '',
+    createdAt,
+  };
+}
+
+/** As unguessable as the batch's id, which is random: 128 bits. */
+export function anchorId(batchId: string, workspaceId: string, hasher: Hasher): string {
+  return `anc_${hasher.hex(`imk/anchor-id/v1\n${batchId}\n${workspaceId}`).slice(0, 32)}`;
+}
+
+/** What the next anchor of the workspace must know of this one. */
+export function headOf({ id, periodEnd, size, checkpoint }: AnchorRow, hasher: Hasher): AnchorHead {
+  return {
+    anchor_id: id,
+    period_end: periodEnd,
+    size,
+    checkpoint_hash: hasher.hex(checkpointTextOf(checkpoint)),
+  };
+}
+
+/** Whether rows are all the leaves of the tree with this root: nothing else may be taken for what was anchored. */
+export function areRowsOf(
+  rows: readonly AnchorRow[],
+  anchorRoot: string,
+  leaves: number,
+  hasher: Hasher,
+): boolean {
+  if (rows.length !== leaves) return false;
+  const texts = rows.map(({ checkpoint }) => openNote(checkpoint)?.text);
+  if (texts.includes(undefined)) return false;
+  const tree = anchorTree(
+    texts.filter((text) => text !== undefined),
+    hasher,
+  );
+  return hexEncode(tree.root) === anchorRoot;
+}
+
+function checkpointTextOf(note: string): string {
+  const opened = openNote(note);
+  if (opened === null) throw new ImmutableError('internal', `not a note: ${note}`);
+  return opened.text;
+}
