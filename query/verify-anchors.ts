@@ -1,6 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AnchorHead } from '../control/anchors.ts';
-import { type AnchorPair, inspectAnchors, mayBeLate } from './anchors/inspector.ts';
+import { anchorIdOf } from '../core/anchor.ts';
+import { nativeHasher } from '../infra/hash.ts';
+import { checkpointOf } from './anchors/check.ts';
+import {
+  type AnchorPair,
+  inspectAnchors,
+  LOOK_AGAIN_MS,
+  mayBeLate,
+  PATIENCE_MS,
+} from './anchors/inspector.ts';
 import type { AnchorRecords } from './anchors/records.ts';
 import { type AnchorRow, storedAnchors } from './anchors/sql.ts';
 import type { Break } from './verify.ts';
@@ -17,7 +26,6 @@ export interface AnchorVerification {
 
 /** Signatures and tiles of so many at a time. */
 const ANCHORS_AT_ONCE = 100;
-const LOOK_AGAIN_MS = 500;
 
 /**
  * Checks the anchors of a workspace against signatures, tiles, each other and the job's records, which are not in ClickHouse: so
@@ -29,7 +37,7 @@ export async function verifyAnchors(
   workspaceId: string,
   { fromSeq, toSeq }: { fromSeq: number; toSeq: number },
 ): Promise<AnchorVerification> {
-  const deadline = performance.now() + options.records.copyLagMs;
+  const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     const { isLate, ...found } = await lookOnce(options, workspaceId, { fromSeq, toSeq });
     if (!isLate || performance.now() > deadline) return found;
@@ -42,7 +50,8 @@ async function lookOnce(
   workspaceId: string,
   { fromSeq, toSeq }: { fromSeq: number; toSeq: number },
 ): Promise<AnchorVerification & { isLate: boolean }> {
-  const rows = await options.query<AnchorRow>(storedAnchors(workspaceId));
+  const stored = await options.query<AnchorRow>(storedAnchors(workspaceId));
+  const rows = stored.filter((row) => !isUndecided(row, options.records));
   const head = await options.records.head(workspaceId);
   const missing = headBreaks(head, rows.at(-1));
   const pairs = rows
@@ -65,16 +74,25 @@ async function lookOnce(
   return { checked: pairs.length, breaks: [...breaks, ...missing], isLate };
 }
 
+/** A row of a tree that the job has not decided on, or will not, because another process was first: it counts for nothing. */
+function isUndecided({ id, batch_id, batch, workspace_id }: AnchorRow, records: AnchorRecords): boolean {
+  const isByJob = id === anchorIdOf(batch_id, workspace_id, nativeHasher);
+  return isByJob && batch.id === '' && records.batch(batch_id) === undefined;
+}
+
 /** What the record of the newest anchor tells of the newest row. A row that is newer than it is the job's to explain. */
 function headBreaks(head: AnchorHead | undefined, newest: AnchorRow | undefined): Break[] {
   if (head === undefined) return [];
   if (newest === undefined || newest.period_end < head.period_end) {
     return [anchorBreak(head.size, head.anchor_id, 'it is missing, and it was anchored')];
   }
-  if (newest.period_end > head.period_end || newest.id === head.anchor_id) return [];
-  return [
-    anchorBreak(newest.size, newest.id, `its id is another than ${head.anchor_id}, which is on record`),
+  if (newest.period_end > head.period_end) return [];
+  const hash = nativeHasher.hex(checkpointOf(newest)?.text ?? '');
+  const problems = [
+    ...(newest.id === head.anchor_id ? [] : [`id is another than ${head.anchor_id}, which is on record`]),
+    ...(hash === head.checkpoint_hash ? [] : ['its checkpoint is another than the one on record']),
   ];
+  return problems.map((problem) => anchorBreak(newest.size, newest.id, problem));
 }
 
 function anchorBreak(seq: number, id: string, problem: string): Break {

@@ -1,27 +1,18 @@
 import { ImmutableError } from '../../core/errors.ts';
-import { isJsonObject, type JsonObject } from '../../core/json.ts';
 import {
   type AnchoredRoot,
   type ChainPlace,
   type OnChainAnswers,
   onChainQuestions,
-  type QuestionName,
-  type RpcQuestion,
 } from '../../core/on-chain.ts';
-import { readBounded } from './remote-log.ts';
+import { type JsonRpc, jsonRpc } from '../../infra/evm/json-rpc.ts';
 
 /** What the caller named on the command line: the only place that trust comes from. */
 export interface ChainOptions {
+  /** The address of a node. It may hold a key, and stands in no message. */
   rpc?: string | undefined;
   chainId?: number | undefined;
   contract?: string | undefined;
-}
-
-/** A node that is asked. Its address may hold a key, and stands in no message. */
-export interface Node {
-  url: string;
-  /** What messages call it. */
-  host: string;
 }
 
 const ADDRESS = /^0x[\da-f]{40}$/i;
@@ -45,81 +36,35 @@ export function readPlace({ rpc, chainId, contract }: ChainOptions): ChainPlace 
 const NO_DEFAULT =
   'Take both from the operator in a way that you trust, never from the file: for Base the chain id is 8453.';
 
+const TIMEOUT_MS = 20_000;
+
 /** Throws `misconfigured`; what is wrong with the address is said without it. */
-export function readNode(rpc: string): Node {
+export function readNode(rpc: string): JsonRpc {
   const url = URL.canParse(rpc) ? new URL(rpc) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw wrong('--rpc takes the address of a node: https://…');
   }
-  if (url.username !== '' || url.password !== '') {
-    throw wrong('The address of a node holds no user or password.');
-  }
-  return { url: url.href, host: url.host };
+  return jsonRpc(url.href, { timeoutMs: TIMEOUT_MS });
 }
 
-/**
- * Asks a node all that `checkOnChain` wants to know. A question that the node refuses has no answer; throws `unavailable`
- * where it does not answer at all, or no JSON-RPC.
- */
-export async function askChain(node: Node, anchor: AnchoredRoot, place: ChainPlace): Promise<OnChainAnswers> {
-  const questions = onChainQuestions(anchor, place);
-  const [chainId, receipt, block, blockOf, newest, safe, finalized] = await Promise.all(
-    NAMES.map((name, index) => askOne(node, questions[name], index + 1)),
-  );
-  return { chainId, receipt, block, blockOf, newest, safe, finalized };
-}
-
-const NAMES: readonly QuestionName[] = [
-  'chainId',
-  'receipt',
-  'block',
-  'blockOf',
-  'newest',
-  'safe',
-  'finalized',
-];
-
-/** A receipt has every log of its transaction. */
-const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
-const TIMEOUT_MS = 20_000;
-
-async function askOne(node: Node, { method, params }: RpcQuestion, id: number): Promise<unknown> {
-  const answer = parseAnswer(await post(node, JSON.stringify({ jsonrpc: '2.0', id, method, params })));
-  if (answer === undefined || answer.id !== id) {
-    throw new ImmutableError('unavailable', `${node.host} does not answer in JSON-RPC.`);
-  }
-  return answer.error === undefined ? answer.result : undefined;
-}
-
-async function post(node: Node, body: string): Promise<Uint8Array> {
-  let response: Response;
+/** Asks a node all that `checkOnChain` wants to know. Throws `unavailable` where it does not answer, or no JSON-RPC. */
+export async function askChain(
+  node: JsonRpc,
+  anchor: AnchoredRoot,
+  place: ChainPlace,
+): Promise<OnChainAnswers> {
+  const questions = Object.entries(onChainQuestions(anchor, place));
   try {
-    response = await fetch(node.url, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body,
-      redirect: 'error', // a key goes nowhere but where the caller sent it
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-  } catch {
-    // Without its cause, which names the address.
-    throw new ImmutableError('unavailable', `${node.host} does not answer.`);
-  }
-  const answer = await readBounded(response, { maxBytes: MAX_ANSWER_BYTES, what: node.host });
-  if (response.status === 401 || response.status === 403 || response.status === 429) {
-    throw new ImmutableError('unavailable', `${node.host} answered with ${response.status}.`);
-  }
-  return answer;
-}
-
-/** Undefined for what is no answer of JSON-RPC 2.0. */
-function parseAnswer(bytes: Uint8Array): JsonObject | undefined {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
-    if (!isJsonObject(value) || value.jsonrpc !== '2.0') return undefined;
-    return 'result' in value !== 'error' in value ? value : undefined;
-  } catch {
-    return undefined;
+    const answers = await Promise.all(
+      questions.map(async ([name, { method, params }]) => [name, await node.call(method, params)] as const),
+    );
+    // A question that the node refuses has no answer.
+    return Object.fromEntries(
+      answers.map(([name, answer]) => [name, answer.kind === 'result' ? answer.value : undefined]),
+    );
+  } catch (cause) {
+    if (!(cause instanceof ImmutableError)) throw cause;
+    throw new ImmutableError(cause.code, `The node ${node.host} could not be asked: ${cause.message}.`);
   }
 }
 

@@ -18,9 +18,10 @@ import {
 import { EXPORT_CHECKS, type ExportManifest, parseExportManifest } from '../../core/export.ts';
 import { isJsonObject, type JsonObject } from '../../core/json.ts';
 import type { Trust } from '../../core/trust.ts';
+import type { JsonRpc } from '../../infra/evm/json-rpc.ts';
 import { nativeHasher } from '../../infra/hash.ts';
 import { checkArchive } from '../../pipeline/retention/archives.ts';
-import { askChain, type Node } from './chain.ts';
+import { askChain } from './chain.ts';
 import { verifyExportFile } from './export-file.ts';
 import type { Found } from './kind.ts';
 import { createProgress } from './progress.ts';
@@ -30,7 +31,7 @@ import type { Told } from './report.ts';
 export async function verifyFile(
   found: Found,
   trust: EvidenceTrust,
-  { node, showProgress }: { node: Node | undefined; showProgress: boolean },
+  { node, showProgress }: { node: JsonRpc | undefined; showProgress: boolean },
 ): Promise<Told> {
   switch (found.kind) {
     case 'evidence':
@@ -45,7 +46,7 @@ export async function verifyFile(
 async function evidenceTold(
   { evidence, hasTwins }: { evidence: JsonObject; hasTwins: boolean },
   trust: EvidenceTrust,
-  node: Node | undefined,
+  node: JsonRpc | undefined,
 ): Promise<Told> {
   const report = hasTwins
     ? TWO_READINGS
@@ -71,7 +72,7 @@ async function evidenceTold(
 async function withAnswers(
   evidence: JsonObject,
   trust: EvidenceTrust,
-  node: Node | undefined,
+  node: JsonRpc | undefined,
 ): Promise<EvidenceTrust> {
   if (node === undefined || trust.anchor === undefined) return trust;
   const anchor = anchoredRootOf(evidence);

@@ -73,7 +73,7 @@ export function remoteLog({ url, apiKey }: RemoteLog): LogSource {
       // Once a tile is full, a log need not keep what it was before.
       return name.width === TILE_WIDTH ? undefined : await tile({ ...name, width: TILE_WIDTH });
     }
-    return await readBounded(await requireOk(response), { maxBytes: MAX_TILE_BYTES });
+    return await readBounded(await requireOk(response), MAX_TILE_BYTES);
   }
 
   async function* events(first: number): AsyncGenerator<string[]> {
@@ -95,7 +95,7 @@ export function remoteLog({ url, apiKey }: RemoteLog): LogSource {
   return {
     async checkpoint() {
       const response = await requireOk(await get(`${url}/checkpoint`, apiKey));
-      const note = Buffer.from(await readBounded(response, { maxBytes: MAX_NOTE_BYTES })).toString('utf8');
+      const note = Buffer.from(await readBounded(response, MAX_NOTE_BYTES)).toString('utf8');
       size = parseCheckpointNote(note)?.size ?? 0;
       return note;
     },
@@ -107,7 +107,7 @@ export function remoteLog({ url, apiKey }: RemoteLog): LogSource {
 /** What is served at an address for which no key is needed. */
 export async function getText(url: string): Promise<string> {
   const response = await requireOk(await get(url, undefined));
-  return Buffer.from(await readBounded(response, { maxBytes: MAX_NOTE_BYTES })).toString('utf8');
+  return Buffer.from(await readBounded(response, MAX_NOTE_BYTES)).toString('utf8');
 }
 
 const ATTEMPTS = 5;
@@ -140,9 +140,7 @@ async function request(url: string, apiKey: string | undefined): Promise<Respons
 async function requireOk(response: Response): Promise<Response> {
   if (response.ok) return response;
   const { pathname } = new URL(response.url);
-  const text = Buffer.from(await readBounded(response, { maxBytes: 64 * 1024, longer: 'cut' })).toString(
-    'utf8',
-  );
+  const text = Buffer.from(await readBounded(response, 64 * 1024, 'cut')).toString('utf8');
   const why = /"message":"((?:[^"\\]|\\.){1,300})"/.exec(text)?.[1] ?? 'without a reason';
   const code = response.status === 401 || response.status === 403 ? 'misconfigured' : 'unavailable';
   throw new ImmutableError(code, `${pathname} was answered with ${response.status}: ${why}`);
@@ -180,17 +178,11 @@ async function withinTime<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-interface ReadOptions {
-  maxBytes: number;
-  /** What messages call that which answers. */
-  what?: string;
-  longer?: 'refuse' | 'cut';
-}
-
 /** Throws `unavailable` for a longer answer, or leaves its end away. */
-export async function readBounded(
+async function readBounded(
   response: Response,
-  { maxBytes, what = new URL(response.url).pathname, longer = 'refuse' }: ReadOptions,
+  maxBytes: number,
+  longer: 'refuse' | 'cut' = 'refuse',
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
@@ -199,7 +191,10 @@ export async function readBounded(
     bytes += chunk.length;
     if (bytes <= maxBytes) continue;
     if (longer === 'cut') break;
-    throw new ImmutableError('unavailable', `${what} was answered with more than ${maxBytes} bytes.`);
+    throw new ImmutableError(
+      'unavailable',
+      `${new URL(response.url).pathname} was answered with more than ${maxBytes} bytes.`,
+    );
   }
   return Buffer.concat(chunks).subarray(0, maxBytes);
 }

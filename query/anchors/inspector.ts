@@ -15,6 +15,7 @@ export interface InspectorDeps {
   isSigned(workspaceId: string, note: string): boolean;
   /** Undefined where there are none to look into. */
   records: AnchorRecords | undefined;
+  now?: () => number;
 }
 
 /** An anchor and the one before it. */
@@ -25,7 +26,7 @@ export interface AnchorPair {
 
 /** Reads what anchors of one workspace are held against, and checks them. */
 export async function inspectAnchors(
-  { clickhouse, query, isSigned, records }: InspectorDeps,
+  { clickhouse, query, isSigned, records, now = Date.now }: InspectorDeps,
   pairs: readonly AnchorPair[],
 ): Promise<AnchorFindings[]> {
   const [{ row: any } = { row: undefined }] = pairs;
@@ -47,6 +48,7 @@ export async function inspectAnchors(
       firstDay: first?.day,
       hasFirstEvent:
         row.first_event_hash !== '' || stored.some(({ seq }) => seq === firstEventOfPair({ row, before })),
+      nowMs: now(),
     }),
   );
 }
@@ -55,9 +57,9 @@ function firstEventOfPair({ row, before }: AnchorPair): number {
   return firstEventOf(checkpointOf(row)?.said.size ?? 0, before);
 }
 
-/** Who asks for one anchor waits less than who has a whole log checked. */
-const PATIENCE_MS = 3_000;
-const LOOK_AGAIN_MS = 250;
+/** What is followed of the records may be a moment behind the copy. */
+export const PATIENCE_MS = 3_000;
+export const LOOK_AGAIN_MS = 250;
 
 /** One anchor, looked at again for some seconds where its copy may be on its way. Null if it is no more. */
 export async function inspectAnchor(

@@ -172,7 +172,7 @@ ${
     : html`${entry('Block', amount(batch.block_number))}${entry('Time of the block', people(batch.block_time))}`
 }
 ${entry('Root in the contract', html`<code>0x${row.anchor_root}</code>`)}
-${entry('Status', batch.id === '' ? 'pending' : batch.status)}`;
+${entry('Status', batch.status)}`;
 }
 
 function howToCheck(row: AnchorRow): Html {

@@ -45,7 +45,7 @@ export function presentTree({ anchor_root, period_end, batch }: AnchorRow) {
     chain: chainName(batch.chain_id),
     chain_id: batch.chain_id === 0 ? null : batch.chain_id,
     contract: batch.contract === '' ? null : batch.contract,
-    status: batch.id === '' ? 'pending' : batch.status,
+    status: batch.status,
     reason: batch.reason === '' ? null : batch.reason,
     tx_hash: batch.tx_hash === '' ? null : batch.tx_hash,
     block_number: batch.block_hash === '' ? null : batch.block_number,

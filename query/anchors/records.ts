@@ -1,6 +1,7 @@
 import {
   type AnchorBatch,
   type AnchorHead,
+  BATCH_KEYS,
   headKey,
   readAnchorBatch,
   readAnchorHead,
@@ -13,8 +14,6 @@ export interface AnchorRecords {
   head(workspaceId: string): Promise<AnchorHead | undefined>;
   /** The tree with this id, and the revision of its record. */
   batch(id: string): BatchRecord | undefined;
-  /** How long the copy in ClickHouse may be behind. */
-  copyLagMs: number;
 }
 
 export interface BatchRecord {
@@ -22,25 +21,20 @@ export interface BatchRecord {
   revision: number;
 }
 
-/** The job changes its record first, and its copy a moment later. */
-const COPY_LAG_MS = 10_000;
-const BATCH_KEY = /^batch\./;
-
 /** Follows the job's records of trees: there is one for each day. */
 export async function watchAnchorRecords(bucket: Bucket): Promise<AnchorRecords & { stop(): Promise<void> }> {
   const batches = new Map<string, BatchRecord>();
-  const stop = await bucket.watch((key, entry) => {
-    if (!BATCH_KEY.test(key) || entry === undefined) return;
+  const stop = await bucket.watch((_, entry) => {
+    if (entry === undefined) return;
     const record = readAnchorBatch(entry.value);
     batches.set(record.id, { record, revision: entry.revision });
-  });
+  }, BATCH_KEYS);
   return {
     async head(workspaceId) {
       const entry = await bucket.get(headKey(workspaceId));
       return entry === undefined ? undefined : readAnchorHead(entry.value);
     },
     batch: (id) => batches.get(id),
-    copyLagMs: COPY_LAG_MS,
     stop,
   };
 }

@@ -29,7 +29,7 @@ export interface AnchorRow {
   batch: BatchRow;
 }
 
-/** The copy of the job's record. `id` is empty where there is none. */
+/** The copy of the job's record. */
 export interface BatchRow {
   id: string;
   period_end: string;
@@ -70,7 +70,8 @@ function batchType(): string {
       block_time String, updated_at String, version UInt64)`;
 }
 
-const JOINED = `LEFT JOIN (${BATCHES}) AS batches ON batches.known_id = anchors.batch_id`;
+/** Rows whose tree the job has not decided on are of no anchor yet, and of none if another process was first. */
+const JOINED = `INNER JOIN (${BATCHES}) AS batches ON batches.known_id = anchors.batch_id`;
 
 /** Newest first: those that end before `before`, if given. */
 export function anchorsOf(
@@ -88,7 +89,8 @@ export function anchorsOf(
 
 export function anchorCount(workspaceId: string): SqlQuery {
   return {
-    sql: `SELECT count() AS total FROM ${TABLES.anchors} FINAL WHERE workspace_id = {workspace_id:String}`,
+    sql: `SELECT count() AS total FROM ${TABLES.anchors} FINAL
+      WHERE workspace_id = {workspace_id:String} AND batch_id IN (SELECT id FROM ${TABLES.anchorBatches})`,
     params: { workspace_id: workspaceId },
   };
 }
@@ -108,11 +110,11 @@ export function anchorBefore(workspaceId: string, periodEnd: Micros): SqlQuery {
   return anchorsOf(workspaceId, { before: periodEnd, most: 1 });
 }
 
-/** All rows of a workspace as they are stored, oldest first: of two with one key, both. */
+/** All rows of a workspace, oldest first, also those whose tree is not there: the id of `batch` is then empty. */
 export function storedAnchors(workspaceId: string): SqlQuery {
   return {
-    sql: `SELECT DISTINCT ${ANCHOR_COLUMNS}, batch FROM ${TABLES.anchors} AS anchors ${JOINED}
-      WHERE workspace_id = {workspace_id:String} ORDER BY anchors.period_end, size, id`,
+    sql: `SELECT ${ANCHOR_COLUMNS}, batch FROM ${TABLES.anchors} AS anchors FINAL LEFT ${JOINED.slice('INNER '.length)}
+      WHERE workspace_id = {workspace_id:String} ORDER BY anchors.period_end, id`,
     params: { workspace_id: workspaceId },
   };
 }

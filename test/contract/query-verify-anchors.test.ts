@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { anchorIdOf } from '../../core/anchor.ts';
 import { verifierKeyOf, verifyNote } from '../../core/checkpoint.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
@@ -166,7 +167,11 @@ const batchTampering = (column: string, value: string, said: string): Tampering 
 });
 
 const TAMPERINGS: Tampering[] = [
-  anchorTampering('id', "concat('anc_', repeat('ab', 16))", '256 anchor -1: its id is "anc_abab'),
+  {
+    ...anchorTampering('id', '', '256 anchor -1: id is "anc_abab'),
+    tamper: (given) =>
+      rewrite(TABLES.anchors, { id: "concat('anc_', repeat('ab', 16))" }, ofLog(given, given.rows[1])),
+  },
   anchorTampering('batch_id', "repeat('ab', 16)", '256 anchor 1: its tree abab'),
   anchorTampering('period_start', 'period_start + 1', '256 anchor 1: period_start is 2026-'),
   anchorTampering('size', '257', '257 anchor 1: size is 257, its checkpoint says 256'),
@@ -358,6 +363,23 @@ const TAMPERINGS: Tampering[] = [
     named: ['256 anchor 1: its checkpoint is signed by no key of this log'],
   },
   {
+    name: 'the newest anchor with another checkpoint, signed with the right key',
+    tamper: async (given) => {
+      const note = checkpointNote(given.log, given.events, 499);
+      await run(
+        `ALTER TABLE ${TABLES.anchors} UPDATE checkpoint = '${note}' WHERE ${ofLog(given, given.rows[2])}`,
+      );
+    },
+    named: [
+      '500 anchor 2: size is 500, its checkpoint says 499',
+      '500 anchor 2: merkle_root is',
+      '500 anchor 2: events_count is 244, and not 243',
+      '500 anchor 2: last_event_hash is not event 499 of the tree',
+      '500 anchor 2: its path does not lead',
+      '500 anchor 2: its checkpoint is another than the one on record',
+    ],
+  },
+  {
     name: 'an anchor whose checkpoint is none',
     tamper: (given) =>
       run(`ALTER TABLE ${TABLES.anchors} UPDATE checkpoint = 'x' WHERE ${ofLog(given, given.rows[2])}`),
@@ -405,19 +427,45 @@ describe('anchors that were not changed', () => {
     expect(await verify(log.workspaceId)).toMatchObject({ valid: true, anchors_checked: 0 });
   });
 
-  test('are waited for where the job has just written its record', async () => {
+  test('are valid while the copy of a record that has just changed is on its way, and not for ever', async () => {
     const { log, rows } = await seeded(true);
     const { batch } = rows[2]!;
     const kept = anchors.batches.get(batch.id)!;
+    const change = (updated_at: string) =>
+      anchors.batches.set(batch.id, {
+        record: { ...batch, status: 'submitted', reason: null, updated_at },
+        revision: kept.revision + 500,
+      });
+    change(new Date().toISOString());
+    expect(await verify(log.workspaceId)).toMatchObject({ valid: true });
+    change(new Date(Date.now() - 3600_000).toISOString());
+    expect(named(await verify(log.workspaceId), rows)[0]).toContain('status of its tree is "pending"');
+    change(new Date().toISOString());
+    await run(`ALTER TABLE ${TABLES.anchorBatches} UPDATE anchor_root = ${AB} WHERE id = '${batch.id}'`);
+    expect(named(await verify(log.workspaceId), rows)).toHaveLength(1);
+  });
+
+  test('are valid when what is followed of the records is a moment behind', async () => {
+    const { log, rows } = await seeded(true);
+    const { batch } = rows[2]!;
+    const kept = anchors.batches.get(batch.id)!;
+    await run(`INSERT INTO ${TABLES.anchorBatches} SELECT * REPLACE ('submitted' AS status, '' AS reason, version + 500 AS version)
+      FROM ${TABLES.anchorBatches} WHERE id = '${batch.id}'`);
+    const verified = verify(log.workspaceId);
+    await new Promise((resolve) => setTimeout(resolve, 700));
     anchors.batches.set(batch.id, {
       record: { ...batch, status: 'submitted', reason: null },
       revision: kept.revision + 500,
     });
-    const verified = verify(log.workspaceId);
-    await new Promise((resolve) => setTimeout(resolve, 700));
-    await run(`INSERT INTO ${TABLES.anchorBatches} SELECT * REPLACE ('submitted' AS status, '' AS reason, version + 500 AS version)
-      FROM ${TABLES.anchorBatches} WHERE id = '${batch.id}'`);
     expect(await verified).toMatchObject({ valid: true });
+  });
+
+  test('are told from rows of a tree that the job has not decided on', async () => {
+    const { log, rows } = await seeded();
+    await run(`INSERT INTO ${TABLES.anchors} SELECT * REPLACE (period_end + INTERVAL 400 DAY AS period_end,
+        '${'cd'.repeat(16)}' AS batch_id, '${anchorIdOf('cd'.repeat(16), log.workspaceId)}' AS id)
+      FROM (SELECT * FROM ${TABLES.anchors} WHERE id = '${rows[2]?.id}')`);
+    expect(await verify(log.workspaceId)).toMatchObject({ valid: true, anchors_checked: 3 });
   });
 });
 

@@ -112,7 +112,6 @@ export function createTestAnchors(admin: ClickHouseClient): TestAnchors {
     records: {
       head: async (workspaceId) => heads.get(workspaceId),
       batch: (id) => batches.get(id),
-      copyLagMs: 1_500,
     },
     batches,
     heads,
@@ -137,6 +136,7 @@ function batchOf(
     signed_at: periodEnd,
   };
   return {
+    number: day,
     id: randomBytes(16).toString('hex'),
     period_end: periodEnd,
     created_at: periodEnd.replace('T00:00', 'T00:05'),
@@ -147,6 +147,8 @@ function batchOf(
     chain_id: CHAIN_ID,
     contract: CONTRACT,
     attempts: [attempt],
+    nonce_lost_at: null,
+    has_heads: true,
     inclusion: {
       tx_hash: txHash,
       block_number: 1_000_000 + day,
