@@ -90,7 +90,8 @@ export function anchorPage(row: AnchorRow): string {
 ${state(row)}
 <p>An audit log records who did what, and when. Day by day, the state of this log is put into one number, its
 <em>fingerprint</em>, and that number is written into a public blockchain, where nobody can change it any more: not the operator of
-the log either. If any of the events behind it were changed, removed or added later, the fingerprint would be another one.</p>
+the log either. If any of the events behind it were changed or removed afterwards, or others slipped in among them, the fingerprint
+would be another one.</p>
 <h2>What was recorded</h2>
 <dl>
 ${entry('Period', html`${people(row.period_start)} to ${people(row.period_end)}`)}

@@ -168,7 +168,7 @@ const batchTampering = (column: string, value: string, said: string): Tampering 
 
 const TAMPERINGS: Tampering[] = [
   {
-    ...anchorTampering('id', '', '256 anchor -1: id is "anc_abab'),
+    ...anchorTampering('id', '', '256 anchor 1: id is "anc_abab'),
     tamper: (given) =>
       rewrite(TABLES.anchors, { id: "concat('anc_', repeat('ab', 16))" }, ofLog(given, given.rows[1])),
   },
