@@ -16,15 +16,8 @@ import {
 } from '../infra/evm/reads.ts';
 import { estimateGas, sendRaw } from '../infra/evm/transactions.ts';
 import type { Logger } from '../infra/log.ts';
+import { anchorCall, anchoredTopics, blockOfAnswer, blockOfCall, contractError, isAnchored } from './abi.ts';
 import { accountOf, asHex, feesAfter } from './account.ts';
-import {
-  anchorCall,
-  anchoredTopics,
-  blockOfAnswer,
-  blockOfCall,
-  contractError,
-  isAnchored,
-} from './contract/contract.ts';
 import type { Attempt, Inclusion, Ledger, LedgerPlace, Observation, Sent } from './ledger.ts';
 
 export interface BaseLedger extends Ledger {

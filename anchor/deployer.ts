@@ -12,8 +12,8 @@ import {
   readTip,
 } from '../infra/evm/reads.ts';
 import { estimateGas, sendRaw } from '../infra/evm/transactions.ts';
+import { readArtifact } from './abi.ts';
 import { accountOf, asHex, feesAfter } from './account.ts';
-import { readArtifact } from './contract/contract.ts';
 
 export interface DeployOptions {
   endpoints: EvmEndpoints;
@@ -80,7 +80,7 @@ export async function deployContract(options: DeployOptions): Promise<Deployment
 
   const raw = await account.signTransaction({ type: 'eip1559', chainId, data, nonce, gas, ...fees });
   const txHash = keccak256(raw);
-  const contract = getContractAddress({ from: account.address, nonce: BigInt(nonce) }).toLowerCase();
+  const contract = contractAddressOf(account.address, nonce);
   options.onSigned?.({ contract, txHash });
   const { kind } = await endpoints.ask((rpc) => sendRaw(rpc, { raw, txHash }));
   if (kind !== 'accepted') throw notTaken(kind);
@@ -95,6 +95,11 @@ export async function deployContract(options: DeployOptions): Promise<Deployment
   }
   const { blockNumber, gasUsed, gasPriceWei } = receipt;
   return { contract, txHash, blockNumber, gasUsed, costWei: gasUsed * gasPriceWei };
+}
+
+/** Where the contract will be that an account makes with the transaction of that nonce. */
+export function contractAddressOf(sender: string, nonce: number): string {
+  return getContractAddress({ from: asHex(sender), nonce: BigInt(nonce) }).toLowerCase();
 }
 
 async function untilInBlock(options: DeployOptions, txHash: Hex): Promise<EvmReceipt> {

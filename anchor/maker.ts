@@ -131,9 +131,9 @@ export function createMaker(options: MakerOptions): Maker {
       const before = await settled();
       const gathered = await gatherer.ofNow(now());
       const previousEnd = before.at(-1)?.period_end ?? '';
-      if (gathered.periodEnd <= previousEnd) {
+      if (gathered.ends.length > 0 && gathered.periodEnd <= previousEnd) {
         throw new ImmutableError(
-          'conflict',
+          'validation_failed',
           `Anchors reach to ${previousEnd} already, which the clock has not.`,
         );
       }

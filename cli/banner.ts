@@ -1,8 +1,13 @@
 import type { DataDir } from './data-dir.ts';
 import type { FirstKeys } from './first-keys.ts';
+import type { LocalChain } from './local-chain.ts';
 
 /** What a new user needs to send the first event. */
-export function banner({ credentials, workspace, key }: FirstKeys, directory: DataDir): string {
+export function banner(
+  { credentials, workspace, key }: FirstKeys,
+  directory: DataDir,
+  chain?: LocalChain,
+): string {
   const revoked =
     key.revoked_at === null
       ? ''
@@ -13,7 +18,7 @@ Immutable is running.
   Base URL     ${credentials.base_url}
   Workspace    ${workspace.id} (${workspace.name})
   API key      ${credentials.api_key}${revoked}
-  Data         ${directory.path} (keys in credentials.json, logs in logs/)
+  Data         ${directory.path} (keys in credentials.json, logs in logs/)${chain === undefined ? '' : rehearsal(chain)}
 
 Send an event, read it back and verify the chain:
 
@@ -21,6 +26,12 @@ Send an event, read it back and verify the chain:
 
 Some thousand realistic events: npx immutable demo. Ctrl-C stops everything; nothing accepted is lost.
 `;
+}
+
+function rehearsal({ shown }: LocalChain): string {
+  return `
+  Local chain  ${shown.rpc_url}, chain ${shown.chain_id}: a rehearsal on this machine, which proves nothing
+  Contract     ${shown.contract}`;
 }
 
 /** One line for any POSIX shell. */

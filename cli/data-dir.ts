@@ -11,6 +11,8 @@ export interface DataDir {
   keys: string;
   /** Exports and archives, unless a bucket is configured. Made by the object store when it is first used. */
   objects: string;
+  /** The chain of `--local-chain`. */
+  localChain: string;
   logs: string;
   runFile: string;
   credentialsFile: string;
@@ -26,6 +28,7 @@ export function dataDirAt(path: string): DataDir {
     clickhouse: join(path, 'clickhouse'),
     keys: join(path, 'keys'),
     objects: join(path, 'objects'),
+    localChain: join(path, 'local-chain'),
     logs: join(path, 'logs'),
     runFile: join(path, 'run.json'),
     credentialsFile: join(path, 'credentials.json'),

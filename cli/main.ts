@@ -28,10 +28,11 @@ function program(): Command {
   root
     .command('up')
     .description('everything on this machine, embedded NATS and ClickHouse included, until Ctrl-C')
+    .option('--local-chain', 'also a chain of this machine, with the contract, to rehearse anchoring')
     .option('--json', 'print the credentials as JSON when ready')
-    .action(async (options: { json?: true }) => {
+    .action(async ({ localChain = false, json = false }: { localChain?: boolean; json?: boolean }) => {
       const { up } = await import('./up.ts');
-      await up(await config(), terminal, { json: options.json ?? false });
+      await up(await config(), terminal, { localChain, json });
     });
   for (const [name, description] of ROLES) {
     const role = root
@@ -234,6 +235,7 @@ function addTreeCommands(tree: Command): void {
 }
 
 function addAnchorCommands(anchor: Command): void {
+  addAnchorDeployCommand(anchor);
   anchor
     .command('run')
     .description(
@@ -259,6 +261,19 @@ function addAnchorCommands(anchor: Command): void {
     .action(async (options: { json?: true }) => {
       const { anchorListCommand } = await import('./anchor-commands.ts');
       await anchorListCommand(await config(), terminal, { json: options.json ?? false });
+    });
+}
+
+function addAnchorDeployCommand(anchor: Command): void {
+  anchor
+    .command('deploy')
+    .description('deploy the contract to the chain that the settings name; each call makes another one')
+    .option('--owner <address>', 'may anchor, and decides who else may (default: the account that pays)')
+    .option('--submitter <address>', 'may anchor beside the owner')
+    .option('--json', 'print the deployment as JSON')
+    .action(async (options: { owner?: string; submitter?: string; json?: true }) => {
+      const { anchorDeploy } = await import('./anchor-deploy.ts');
+      await anchorDeploy(await config(), terminal, { ...options, json: options.json ?? false });
     });
 }
 

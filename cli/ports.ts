@@ -7,6 +7,11 @@ export function freePort(host = '127.0.0.1'): Promise<number> {
   return listenOnce(host, 0);
 }
 
+/** `port` of this host, or any free one if somebody listens there. */
+export function portNear(port: number, host = '127.0.0.1'): Promise<number> {
+  return listenOnce(host, port).catch(() => listenOnce(host, 0));
+}
+
 /** `port`, or any free one for 0. Throws `misconfigured` naming the setting when it cannot be listened on. */
 export async function requirePort(host: string, port: number, setting: SettingName): Promise<number> {
   try {

@@ -15,6 +15,11 @@ const schema = processSchema.extend({
   nats_monitor_url: z.string().nullable(),
   /** Of the user that may do everything. */
   clickhouse_admin_url: z.string().nullable(),
+  /** Where roots are anchored for practice. */
+  local_chain: z
+    .object({ rpc_url: z.string(), chain_id: z.int(), contract: z.string() })
+    .nullable()
+    .default(null),
   /** Where each role serves /healthz, /readyz and /metrics. */
   health: z.record(z.string(), z.string()),
   /** The process of each child. */
@@ -114,6 +119,7 @@ const NOTHING_YET = {
   nats_url: null,
   nats_monitor_url: null,
   clickhouse_admin_url: null,
+  local_chain: null,
   health: {},
 };
 

@@ -23,6 +23,7 @@ import {
   startEmbeddedNats,
 } from './embedded.ts';
 import { establishFirstKeys, type FirstKeys } from './first-keys.ts';
+import type { LocalChain } from './local-chain.ts';
 import { freePort, requirePort } from './ports.ts';
 import { claimRunFile, type RunFile } from './run-file.ts';
 import { readOrMakeSecrets, type Secrets } from './secrets.ts';
@@ -33,7 +34,11 @@ import type { Terminal } from './terminal.ts';
  * The whole product on one machine, until it is asked to stop: NATS, ClickHouse and every role as
  * children of this process. Throws with everything it started ended again.
  */
-export async function up(config: Config, terminal: Terminal, options: { json: boolean }): Promise<void> {
+export async function up(
+  config: Config,
+  terminal: Terminal,
+  options: { localChain: boolean; json: boolean },
+): Promise<void> {
   const stopping = new AbortController();
   const asked = untilAskedToStop().then((why) => stopping.abort(new Error(why)));
   const directory = prepareDataDir(config.dataDir);
@@ -50,13 +55,22 @@ export async function up(config: Config, terminal: Terminal, options: { json: bo
       tell: terminal.say,
       signal: stopping.signal,
     });
-    const starting = start({ config, directory, run, children, terminal });
+    const starting = start({
+      config,
+      directory,
+      run,
+      children,
+      terminal,
+      log,
+      localChain: options.localChain,
+    });
     // A start that is interrupted ends by itself at its next step; one that hangs there is left behind.
-    const first = await Promise.race([starting, asked.then(() => sleep(WIND_UP_MS))]);
-    if (first === undefined) return;
+    const started = await Promise.race([starting, asked.then(() => sleep(WIND_UP_MS))]);
+    if (started === undefined) return;
+    const { first, chain } = started;
     const daily = retainDaily(config, log, stopping.signal);
     lifecycle.onStop('retention', () => daily);
-    terminal.result(options.json ? JSON.stringify(first.credentials) : banner(first, directory));
+    terminal.result(options.json ? JSON.stringify(first.credentials) : banner(first, directory, chain));
     await asked;
     run.update({ state: 'draining' });
   } catch (error) {
@@ -94,12 +108,20 @@ interface Start {
   run: RunFile;
   children: Children;
   terminal: Terminal;
+  log: Logger;
+  localChain: boolean;
 }
 
-async function start({ config, directory, run, children, terminal }: Start): Promise<FirstKeys> {
+interface Started {
+  first: FirstKeys;
+  chain: LocalChain | undefined;
+}
+
+async function start(options: Start): Promise<Started> {
+  const { config, directory, run, children, terminal } = options;
   const { step } = terminal;
   // The role would say so too, but only once everything else runs.
-  chainSettings(config);
+  if (!options.localChain) chainSettings(config);
   const written = readCredentials(directory.credentialsFile);
   const secrets = readOrMakeSecrets(directory.keys);
   if (run.orphans.length > 0) {
@@ -135,9 +157,17 @@ async function start({ config, directory, run, children, terminal }: Start): Pro
       }),
     ),
   );
-  const health = await startRoles({ config, secrets, nats, clickhouse, port, children, terminal });
+  const chain = options.localChain ? await step('local chain', () => withLocalChain(options)) : undefined;
+  run.update({ local_chain: chain?.shown ?? null });
+  const health = await startRoles({ config, secrets, nats, clickhouse, chain, port, children, terminal });
   run.update({ state: 'ready', health });
-  return first;
+  return { first, chain };
+}
+
+/** What it is made of is loaded only where it is wanted. */
+async function withLocalChain({ terminal, ...options }: Start): Promise<LocalChain> {
+  const { startLocalChain } = await import('./local-chain.ts');
+  return await startLocalChain({ ...options, tell: terminal.say });
 }
 
 async function withBuckets<T>(
@@ -161,13 +191,15 @@ async function startRoles(options: {
   secrets: Secrets;
   nats: NatsAccess;
   clickhouse: ClickHouseAccess;
+  chain: LocalChain | undefined;
   port: number;
   children: Children;
   terminal: Terminal;
 }): Promise<Record<string, string>> {
-  const { config, secrets, nats, clickhouse, port, children, terminal } = options;
+  const { config, secrets, nats, clickhouse, chain, port, children, terminal } = options;
   const common = {
     ...nats.env,
+    ...chain?.readerEnv,
     ...(config.instanceId === undefined ? { IMMUTABLE_INSTANCE_ID: secrets.instanceId } : {}),
   };
   const secret = config.secretKey === undefined ? { IMMUTABLE_SECRET_KEY_FILE: secrets.secretKeyFile } : {};
@@ -176,7 +208,7 @@ async function startRoles(options: {
   const roles = [
     { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv, ...noPayer } },
     { role: 'tree', title: 'tree', env: { ...common, ...clickhouse.writerEnv, ...secret, ...noPayer } },
-    { role: 'anchor', title: 'anchor', env: { ...common, ...clickhouse.writerEnv } },
+    { role: 'anchor', title: 'anchor', env: { ...common, ...clickhouse.writerEnv, ...chain?.signerEnv } },
     {
       role: 'serve',
       title: 'API',

@@ -23,9 +23,9 @@ const run = promisify(execFile);
 const PROBE_MS = 10_000;
 
 /** The path of an anvil that runs here. Throws `misconfigured` where there is none. */
-export async function findAnvil(): Promise<string> {
+export async function findAnvil(paths = candidates()): Promise<string> {
   const tried: string[] = [];
-  for (const path of candidates()) {
+  for (const path of paths) {
     try {
       await run(path, ['--version'], { timeout: PROBE_MS });
       return path;

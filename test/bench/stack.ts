@@ -47,7 +47,7 @@ export interface BenchWorkspace {
   apiKey: string;
 }
 
-const PROCESSES: readonly StackProcess[] = ['up', 'nats', 'clickhouse', 'chain', 'tree', 'serve'];
+const PROCESSES: readonly StackProcess[] = ['up', 'nats', 'clickhouse', 'chain', 'tree', 'anchor', 'serve'];
 /** All in one month, as far as 10 million go. */
 const SEED_STEP_MICROS = 100_000;
 const QUIET_WITHIN_MS = 60_000;

@@ -13,8 +13,8 @@ export interface Role {
   stop(): Promise<void>;
 }
 
-type RoleName = 'ingest' | 'query' | 'chain' | 'tree';
-const WRITERS: ReadonlySet<RoleName> = new Set(['chain', 'tree']);
+type RoleName = 'ingest' | 'query' | 'chain' | 'tree' | 'anchor';
+const WRITERS: ReadonlySet<RoleName> = new Set(['chain', 'tree', 'anchor']);
 
 /** Resolves once it is ready. It shares nothing with the stack's own processes but NATS and ClickHouse. */
 export async function startRole(stack: Stack, role: RoleName): Promise<Role> {

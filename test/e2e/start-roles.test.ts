@@ -54,7 +54,7 @@ describe('a stack with a NATS server of its operator', () => {
     expect(stack.pid('nats')).toBeUndefined();
     expect(stack.output()).not.toContain('NATS server');
     const { children } = JSON.parse(readFileSync(stack.directory.runFile, 'utf8'));
-    expect(Object.keys(children).sort()).toEqual(['chain', 'clickhouse', 'serve', 'tree']);
+    expect(Object.keys(children).sort()).toEqual(['anchor', 'chain', 'clickhouse', 'serve', 'tree']);
   });
 
   it('has room beside it for more edges and readers', async () => {

@@ -180,7 +180,7 @@ describe('a running stack', () => {
     expect(JSON.parse(stdout)).toMatchObject({ sent: 750, accepted: 750, verified: { valid: true } });
   });
 
-  it.each(['serve', 'chain', 'clickhouse', 'nats'] as const)(
+  it.each(['serve', 'chain', 'anchor', 'clickhouse', 'nats'] as const)(
     'starts a killed %s again and goes on',
     async (name) => {
       const before = await send('before.kill');

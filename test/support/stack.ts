@@ -13,7 +13,15 @@ import { USERS, type User } from '../../infra/clickhouse/names.ts';
 import { isSameProcess, processIdentity } from '../../infra/process/identity.ts';
 
 /** The children of the embedded stack, and the supervisor itself. */
-export type StackProcess = 'up' | 'nats' | 'clickhouse' | 'chain' | 'tree' | 'serve';
+export type StackProcess =
+  | 'up'
+  | 'nats'
+  | 'clickhouse'
+  | 'chain'
+  | 'tree'
+  | 'anchor'
+  | 'serve'
+  | 'local-chain';
 
 export interface Stack {
   readonly directory: DataDir;
@@ -47,12 +55,14 @@ export interface StackOptions {
   dataDir?: string;
   /** Settings beside the ports. */
   env?: Record<string, string>;
+  /** Of `up`, such as `--local-chain`. */
+  args?: string[];
 }
 
 const START_MS = 60_000;
 
 /** The real embedded stack, started as `immutable up` from `dist`, on free ports. */
-export async function startStack({ dataDir, env = {} }: StackOptions = {}): Promise<Stack> {
+export async function startStack({ dataDir, env = {}, args = [] }: StackOptions = {}): Promise<Stack> {
   const folder = dataDir ?? mkdtempSync(join(tmpdir(), 'immutable-stack-'));
   const directory = dataDirAt(folder);
   const settings = {
@@ -63,7 +73,7 @@ export async function startStack({ dataDir, env = {} }: StackOptions = {}): Prom
   };
 
   async function start(): Promise<Life> {
-    const program = startProgram(['up'], settings);
+    const program = startProgram(['up', ...args], settings);
     await program.until(() => isReady(program), START_MS);
     const credentials = readCredentials(directory.credentialsFile);
     if (credentials === undefined) throw new Error('a running stack has credentials');

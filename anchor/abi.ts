@@ -8,7 +8,7 @@ import {
   parseAbi,
 } from 'viem';
 import { z } from 'zod';
-import type { EvmLog, Hex } from '../../infra/evm/reads.ts';
+import type { EvmLog, Hex } from '../infra/evm/reads.ts';
 
 /** ImmutableAnchor.sol as bytes: what is sent to it, and what it says. */
 
@@ -65,6 +65,6 @@ const artifactSchema = z.object({ bytecode: bytecodeSchema, deployedBytecode: by
 /** What deploying sends, without the arguments of the constructor, and what is then on the chain. */
 export function readArtifact(): z.infer<typeof artifactSchema> {
   return artifactSchema.parse(
-    JSON.parse(readFileSync(new URL('./ImmutableAnchor.json', import.meta.url), 'utf8')),
+    JSON.parse(readFileSync(new URL('./contract/ImmutableAnchor.json', import.meta.url), 'utf8')),
   );
 }

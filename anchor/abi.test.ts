@@ -1,14 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { ARTIFACT, compileContract } from '../../infra/setup/solidity.mjs';
-import {
-  anchorCall,
-  blockOfAnswer,
-  blockOfCall,
-  contractError,
-  isAnchored,
-  readArtifact,
-} from './contract.ts';
+import { ARTIFACT, compileContract } from '../infra/setup/solidity.mjs';
+import { anchorCall, blockOfAnswer, blockOfCall, contractError, isAnchored, readArtifact } from './abi.ts';
 
 const ROOT = 'ab'.repeat(32);
 const CONTRACT = `0x${'c0'.repeat(20)}` as const;
