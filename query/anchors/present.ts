@@ -2,7 +2,9 @@ import type { AnchorFindings } from './check.ts';
 import type { AnchorRow } from './sql.ts';
 
 /** What the API calls a chain, and where people look at its transactions, by EIP-155 id. */
-const CHAINS: Readonly<Record<number, { name: string; title: string; explorer: string; rpc: string }>> = {
+const CHAINS: Readonly<
+  Record<number, { name: string; title: string; explorer: string | null; rpc: string | null }>
+> = {
   8453: {
     name: 'base',
     title: 'Base',
@@ -14,6 +16,13 @@ const CHAINS: Readonly<Record<number, { name: string; title: string; explorer: s
     title: 'Base Sepolia (a test chain)',
     explorer: 'https://sepolia.basescan.org',
     rpc: 'https://sepolia.base.org',
+  },
+  // Of `immutable up --local-chain`.
+  31337: {
+    name: 'local',
+    title: 'a chain of one machine (a rehearsal: it proves nothing)',
+    explorer: null,
+    rpc: null,
   },
 };
 
@@ -33,8 +42,8 @@ export function publicRpc(chainId: number): string | null {
 }
 
 export function explorerUrl(chainId: number, txHash: string): string | null {
-  const explorer = CHAINS[chainId]?.explorer;
-  return explorer === undefined || txHash === '' ? null : `${explorer}/tx/${txHash}`;
+  const explorer = CHAINS[chainId]?.explorer ?? null;
+  return explorer === null || txHash === '' ? null : `${explorer}/tx/${txHash}`;
 }
 
 /** What all workspaces of one anchor tree share. */

@@ -40,7 +40,7 @@ const TREE: Record<string, Schema> = {
   period_end: TIME,
   chain: {
     ...STRING_OR_NULL,
-    description: '`base`, `base-sepolia`, else `eip155:<chain id>`; null while no chain is set.',
+    description: '`base`, `base-sepolia`, `local`, else `eip155:<chain id>`; null while no chain is set.',
   },
   chain_id: orNull(SEQ),
   contract: orNull(CONTRACT),

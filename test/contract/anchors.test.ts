@@ -38,6 +38,8 @@ let clickhouse: TestClickHouse;
 let admin: ClickHouseClient;
 let reader: ClickHouseClient;
 let server: HttpServer;
+/** Shows only checkpoints that enough witnesses have cosigned. */
+let witnessed: HttpServer;
 let anchors: TestAnchors;
 const logs = new Map<string, { log: TestLog; events: SeededEvent[] }>();
 /** By day, those of both workspaces. */
@@ -86,6 +88,24 @@ beforeAll(async () => {
   [alone = days[0]![0]!] = await anchors.anchor([{ ...logOf(ALONE), size: SIZE }]);
   const limit = createAddressLimit(() => 1_000_000); // no time passes
   const clientAddress = (request: HttpRequest) => request.header('x-test-address') ?? `calm ${Math.random()}`;
+  const proofs = (witnessedOnly: boolean) =>
+    proofRoutes({
+      clickhouse: reader,
+      keyRing,
+      signingKeys: () => undefined,
+      logOrigin: 'log.test',
+      isLogPublic: () => false,
+      witnessedOnly,
+      limit,
+      clientAddress,
+    });
+  witnessed = await startHttpServer({
+    kind: 'node',
+    host: '127.0.0.1',
+    port: 0,
+    routes: proofs(true),
+    log: createLogger('query', 'silent'),
+  });
   server = await startHttpServer({
     kind: 'node',
     host: '127.0.0.1',
@@ -100,15 +120,7 @@ beforeAll(async () => {
         limit,
         clientAddress,
       }),
-      ...proofRoutes({
-        clickhouse: reader,
-        keyRing,
-        signingKeys: () => undefined,
-        logOrigin: 'log.test',
-        isLogPublic: () => false,
-        limit,
-        clientAddress,
-      }),
+      ...proofs(false),
     ],
     log: createLogger('query', 'silent'),
   });
@@ -116,6 +128,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await server?.close(0);
+  await witnessed?.close(0);
   await admin?.close();
   await reader?.close();
   await clickhouse?.stop();
@@ -491,5 +504,34 @@ describe('evidence', () => {
     const id = logOf(WORKSPACE).events[0]!.event.id;
     const refused = await json(`/events/${id}/proof?checkpoint=oldest`, keyOf(WORKSPACE), 422);
     expect(refused.violations.map(({ path }: { path: string }) => path)).toEqual(['checkpoint']);
+  });
+
+  test('is by a checkpoint that enough witnesses have cosigned, where they must', async () => {
+    const { events } = logOf(WORKSPACE);
+    const evidence = async () => {
+      const response = await fetch(
+        `http://127.0.0.1:${witnessed.port}/api/v1/events/${events[1]!.event.id}/proof`,
+        { headers: { authorization: `Bearer ${keyOf(WORKSPACE)}` } },
+      );
+      // biome-ignore lint/suspicious/noExplicitAny: what a test reads is whatever the API answers
+      return { status: response.status, body: (await response.json()) as any };
+    };
+    const cosign = (size: number) =>
+      run(`INSERT INTO ${TABLES.checkpoints}
+        SELECT * REPLACE (concat(note, '— w.test AAAAAAAA\n') AS note, 1 AS cosignatures, true AS is_witnessed)
+        FROM (SELECT * FROM ${TABLES.checkpoints} WHERE workspace_id = '${WORKSPACE}' AND size = ${size})`);
+    expect((await evidence()).status).toBe(404);
+    await cosign(600);
+    const byNewest = (await evidence()).body;
+    expect(byNewest.anchor).toBeNull();
+    expect(byNewest.inclusion.tree_size).toBe(600);
+    await cosign(257);
+    const anchored = (await evidence()).body;
+    expect(anchored.anchor).toMatchObject({ anchor_root: days[2]![0]!.batch.anchor_root });
+    expect(anchored.inclusion.tree_size).toBe(257);
+    expect(anchored.checkpoint).toContain('— w.test AAAAAAAA\n');
+    expect(
+      verifyEvidence(anchored, { verifierKeys: [verifierKeyOf(logOf(WORKSPACE).log.key)] }).verdict,
+    ).toBe('valid');
   });
 });
