@@ -5,7 +5,7 @@ import type { JsonRpc } from '../infra/evm/json-rpc.ts';
 import {
   type BlockTag,
   type EvmBlock,
-  isPendingAt,
+  isKnownAt,
   readBalance,
   readBlock,
   readCall,
@@ -65,8 +65,9 @@ export function baseLedger(options: BaseLedgerOptions): BaseLedger {
     async observe(root, attempts) {
       const seen = await endpoints.ask((rpc) => observeBy(rpc, root, attempts));
       const newest = attempts.at(-1);
+      // In no block, by its nonce; what Base only promises to include (flashblocks) counts as on its way.
       const mayWait = newest !== undefined && newest.nonce >= seen.nextNonce;
-      const isPending = mayWait && (await endpoints.some((rpc) => isPendingAt(rpc, newest.txHash)));
+      const isPending = mayWait && (await endpoints.some((rpc) => isKnownAt(rpc, newest.txHash)));
       return { ...seen, isPending };
     },
 
@@ -121,23 +122,23 @@ export function baseLedger(options: BaseLedgerOptions): BaseLedger {
     }
     if (blockNumber === 0) return null;
     const topics = anchoredTopics(root);
-    const [block, [log]] = await Promise.all([
+    const [block, [entry]] = await Promise.all([
       readBlock(rpc, blockNumber),
       readLogs(rpc, { address: place.contract, topics, blockNumber }),
     ]);
-    if (block === null || log === undefined) {
+    if (block === null || entry === undefined) {
       throw contradiction(
         `the contract says that the root is in block ${blockNumber}, which does not have it`,
       );
     }
-    const receipt = await readReceipt(rpc, log.transactionHash);
+    const receipt = await readReceipt(rpc, entry.transactionHash);
     const holds =
       receipt?.hasSucceeded === true &&
       receipt.blockHash === block.hash &&
       receipt.logs.some((one) => isAnchored(one, place.contract, root, block.timeMs));
     if (!holds || block.number !== blockNumber) {
       throw contradiction(
-        `the receipt of ${log.transactionHash} is not that of a root in block ${blockNumber}`,
+        `the receipt of ${entry.transactionHash} is not that of a root in block ${blockNumber}`,
       );
     }
     return {

@@ -5,6 +5,7 @@ import { signedFloor } from '../control/floors.ts';
 import { partitionOf } from '../control/partition.ts';
 import { isSignedBy, logNameOf, type SigningKeys } from '../control/signing-keys.ts';
 import { formatTimestamp, MICROS_PER_SECOND, parseTimestamp } from '../core/time.ts';
+import { isNativeSignature } from '../infra/ed25519.ts';
 import { nativeHasher } from '../infra/hash.ts';
 import type { NatsConnection } from '../infra/nats/connect.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
@@ -156,7 +157,9 @@ async function endsOf(
         anchored: anchored.get(workspaceId),
       },
       before,
-      (note) => keys !== undefined && isSignedBy(keys, logNameOf(logOrigin, workspaceId), note, nativeHasher),
+      (note) =>
+        keys !== undefined &&
+        isSignedBy(keys, logNameOf(logOrigin, workspaceId), note, nativeHasher, isNativeSignature),
       nativeHasher,
     );
     if (end !== undefined) found.push(end);

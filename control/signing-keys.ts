@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { base64Decode, base64Encode } from '../core/bytes.ts';
 import {
   encodeVerifierKey,
+  type SignatureCheck,
   type SigningKey,
   type VerifierKey,
   verifierKeyOf,
@@ -149,9 +150,15 @@ function verifierKey(name: string, publicKey: string): VerifierKey {
 }
 
 /** Whether one of the keys there ever were has signed a note, and it speaks for this log and no other. */
-export function isSignedBy({ keys }: SigningKeys, logName: string, note: string, hasher: Hasher): boolean {
+export function isSignedBy(
+  { keys }: SigningKeys,
+  logName: string,
+  note: string,
+  hasher: Hasher,
+  isSignature?: SignatureCheck,
+): boolean {
   const trusted = keys.map(({ public_key }) => verifierKey(logName, public_key));
-  const verdict = verifyNote(note, trusted, hasher);
+  const verdict = verifyNote(note, trusted, hasher, isSignature);
   return verdict.ok && verdict.text.startsWith(`${logName}\n`);
 }
 

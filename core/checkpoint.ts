@@ -205,6 +205,7 @@ export function verifyNote(
   note: string,
   trustedKeys: readonly VerifierKey[],
   hasher: Hasher = portableHasher,
+  isSignature: SignatureCheck = isEd25519Signature,
 ): NoteVerdict {
   const opened = openNote(note);
   if (opened === null) return { ok: false, reason: 'malformed' };
@@ -212,7 +213,7 @@ export function verifyNote(
   const signedBy: VerifierKey[] = [];
   for (const key of trustedKeys) {
     const own = signaturesBy(opened, { name: key.name, keyId: keyId(key, hasher) });
-    if (!own.every(({ signature }) => isEd25519Signature(signature, message, key.publicKey)))
+    if (!own.every(({ signature }) => isSignature(signature, message, key.publicKey)))
       return { ok: false, reason: 'bad_signature' };
     if (own.length > 0) signedBy.push(key);
   }
@@ -228,6 +229,9 @@ export function signaturesBy(
 ): NoteSignature[] {
   return signatures.filter(({ name, keyId }) => name === by.name && equalBytes(keyId, by.keyId));
 }
+
+/** Whether a signature of a message is by the key. */
+export type SignatureCheck = (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array) => boolean;
 
 /** By the strict rules of RFC 8032, so that no other verifier accepts less. */
 export function isEd25519Signature(

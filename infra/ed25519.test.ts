@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { portableSigner } from '../core/ed25519.ts';
-import { createNativeSigner } from './ed25519.ts';
+import { createNativeSigner, isNativeSignature } from './ed25519.ts';
 
 describe('Ed25519 by OpenSSL', () => {
   const native = createNativeSigner(2);
@@ -23,5 +23,30 @@ describe('Ed25519 by OpenSSL', () => {
       expect(native.publicKey(seed)).toEqual(portableSigner.publicKey(seed));
       expect(native.sign(message, seed)).toEqual(portableSigner.sign(message, seed));
     }
+  });
+});
+
+describe('isNativeSignature', () => {
+  const seed = new Uint8Array(32).fill(7);
+  const message = new TextEncoder().encode('a checkpoint');
+  const [signature, publicKey] = [portableSigner.sign(message, seed), portableSigner.publicKey(seed)];
+
+  it('takes what the key has signed', () => {
+    expect(isNativeSignature(signature, message, publicKey)).toBe(true);
+  });
+
+  it('takes nothing else, and no nonsense', () => {
+    const other = portableSigner.publicKey(new Uint8Array(32).fill(8));
+    expect(isNativeSignature(signature, message, other)).toBe(false);
+    expect(isNativeSignature(signature, message.slice(1), publicKey)).toBe(false);
+    expect(
+      isNativeSignature(
+        signature.map((byte) => byte ^ 1),
+        message,
+        publicKey,
+      ),
+    ).toBe(false);
+    expect(isNativeSignature(signature.slice(1), message, publicKey)).toBe(false);
+    expect(isNativeSignature(new Uint8Array(), message, publicKey)).toBe(false);
   });
 });

@@ -1,10 +1,26 @@
-import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import type { Ed25519Signer } from '../core/ed25519.ts';
 
 /** What stands before the seed in PKCS #8 (RFC 8410 §7). */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 /** The public key is at the end of its SubjectPublicKeyInfo (RFC 8410 §4). */
 const PUBLIC_KEY_BYTES = 32;
+
+/** What stands before a public key in its SubjectPublicKeyInfo (RFC 8410 §4). */
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+
+/**
+ * Whether OpenSSL takes it for a signature by the key: many times as fast as the strict check of `core`, and of
+ * the same mind about whatever an honest key has signed. For notes of keys that are our own.
+ */
+export function isNativeSignature(
+  signature: Uint8Array,
+  message: Uint8Array,
+  publicKey: Uint8Array,
+): boolean {
+  const der = Buffer.concat([SPKI_PREFIX, publicKey]);
+  return verify(null, message, createPublicKey({ key: der, format: 'der', type: 'spki' }), signature);
+}
 
 interface Key {
   private: KeyObject;

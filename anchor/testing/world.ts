@@ -174,7 +174,10 @@ export async function openAnchorWorld(): Promise<AnchorWorld> {
       await insertSeeded(clickhouse, events);
       await treeStore.writeCheckpoints(signed);
       const newest = new Map(signed.map((one) => [one.workspaceId, one]));
-      await Promise.all([...newest.values()].map((one) => keepSigned(world.buckets.checkpoints, one)));
+      const waiting = [...newest.values()];
+      while (waiting.length > 0) {
+        await Promise.all(waiting.splice(0, 64).map((one) => keepSigned(world.buckets.checkpoints, one)));
+      }
     },
     async rows() {
       const store = clickHouseAnchorStore(clickhouse);

@@ -67,11 +67,16 @@ export function evmEndpoints(options: {
 
     async some(work) {
       for (const endpoint of endpoints) {
-        if (await use(endpoint, work).catch(() => false)) return true;
+        if (await use(endpoint, work).catch(noUnlessUnexpected)) return true;
       }
       return false;
     },
   };
+}
+
+function noUnlessUnexpected(error: unknown): false {
+  if (error instanceof ImmutableError) return false;
+  throw error;
 }
 
 function nobody(chainId: number, failures: readonly string[]): ImmutableError {

@@ -96,7 +96,7 @@ const receiptSchema = z
     }),
   );
 
-const transactionSchema = z.looseObject({ hash: hashSchema, blockHash: hashSchema.nullish() });
+const transactionSchema = z.looseObject({ hash: hashSchema });
 
 export function resultOf(answer: RpcAnswer, method: string): unknown {
   if (answer.kind === 'result') return answer.value;
@@ -128,11 +128,10 @@ export async function readReceipt(rpc: JsonRpc, txHash: string): Promise<EvmRece
   return receipt;
 }
 
-/** Whether it waits for a block there. */
-export async function isPendingAt(rpc: JsonRpc, txHash: string): Promise<boolean> {
+/** Whether it is there, in a block or on its way. */
+export async function isKnownAt(rpc: JsonRpc, txHash: string): Promise<boolean> {
   const value = await ask(rpc, 'eth_getTransactionByHash', [txHash]);
-  const transaction = parse(transactionSchema.nullable(), value, 'a transaction');
-  return transaction?.hash === txHash && (transaction.blockHash ?? null) === null;
+  return parse(transactionSchema.nullable(), value, 'a transaction')?.hash === txHash;
 }
 
 export async function readLogs(

@@ -46,7 +46,7 @@ type RpcError = Extract<RpcAnswer, { kind: 'error' }>;
  * with small changes. A word that is not known is a refusal, and the job says it to the operator: never a success.
  */
 const VERDICTS: readonly [RegExp, SendVerdict['kind']][] = [
-  [/already (known|imported)|alreadyknown|known transaction/i, 'accepted'],
+  [/\b(already (known|imported)|alreadyknown|known transaction)\b/i, 'accepted'],
   [/nonce.{0,4}too.?low|old.?nonce/i, 'nonce_used'],
   [/insufficient.?(funds|balance)|upfront cost exceeds/i, 'too_poor'],
   [/underpriced|less than block base fee|fee.?too.?low|gas price.{0,20}(below|too low)/i, 'underpriced'],
@@ -65,7 +65,9 @@ function verdictOf(error: RpcError): SendVerdict {
  * same one later, may take it.
  */
 function isFaultOfNode({ code, message }: RpcError): boolean {
-  return [-32603, -32601, -32005, -32002, 429].includes(code) || /pool is full|rate.?limit/i.test(message);
+  return (
+    [-32603, -32601, -32005, -32002, 429].includes(code) || /pool is full|rate.?limit|too many/i.test(message)
+  );
 }
 
 /** 3 is the code for it; nodes that have none say it in words. */

@@ -1,12 +1,14 @@
 // npm run contract: compiles anchor/contract/ImmutableAnchor.sol and writes its artifact beside it.
+// With --input it prints what the compiler is given, for block explorers.
 import './node-version.mjs';
 
 const { writeFileSync } = await import('node:fs');
 const { exitWith } = await import('./failure.mjs');
-const { ARTIFACT, compileContract } = await import('./solidity.mjs');
+const { ARTIFACT, compileContract, compilerInput } = await import('./solidity.mjs');
 
 try {
-  writeFileSync(ARTIFACT, compileContract());
+  if (process.argv.includes('--input')) process.stdout.write(`${JSON.stringify(compilerInput(), null, 2)}\n`);
+  else writeFileSync(ARTIFACT, compileContract());
 } catch (error) {
   exitWith(error);
 }

@@ -13,15 +13,24 @@ export const ARTIFACT = join(ROOT, 'anchor', 'contract', `${NAME}.json`);
 /** Why these: docs/decisions/0014-anchor-contract.md. */
 const SETTINGS = {
   evmVersion: 'cancun',
-  optimizer: { enabled: true, runs: 10_000 },
+  optimizer: { enabled: true, runs: 200 },
   viaIR: false,
   metadata: { bytecodeHash: 'none' },
 };
 
+/** What the compiler is given, and what block explorers ask for: "standard JSON input". */
+export function compilerInput() {
+  const outputs = ['abi', 'metadata', 'evm.bytecode.object', 'evm.deployedBytecode.object'];
+  return {
+    language: 'Solidity',
+    sources: { [SOURCE]: { content: readFileSync(join(ROOT, SOURCE), 'utf8') } },
+    settings: { ...SETTINGS, outputSelection: { [SOURCE]: { [NAME]: outputs } } },
+  };
+}
+
 /** The text of the artifact: the same bytes from the same source, wherever it is compiled. */
 export function compileContract() {
-  const source = readFileSync(join(ROOT, SOURCE), 'utf8');
-  const { contracts, errors = [] } = compile(source);
+  const { contracts, errors = [] } = compile(compilerInput());
   if (errors.length > 0) {
     const output = errors.map(({ formattedMessage }) => formattedMessage).join('\n');
     throw new SetupFailure('The contract does not compile without a warning.', 'See above.', { output });
@@ -39,13 +48,7 @@ export function compileContract() {
   return `${JSON.stringify(artifact, null, 2)}\n`;
 }
 
-function compile(content) {
-  const outputs = ['abi', 'metadata', 'evm.bytecode.object', 'evm.deployedBytecode.object'];
-  const input = {
-    language: 'Solidity',
-    sources: { [SOURCE]: { content } },
-    settings: { ...SETTINGS, outputSelection: { [SOURCE]: { [NAME]: outputs } } },
-  };
+function compile(input) {
   const answer = execFileSync(process.execPath, [join(MODULES, 'solc', 'solc.js'), '--standard-json'], {
     input: JSON.stringify(input),
     encoding: 'utf8',

@@ -2,12 +2,16 @@ import { readFileSync } from 'node:fs';
 import { decodeErrorResult, decodeFunctionResult, parseEventLogs } from 'viem';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { jsonRpc } from '../../infra/evm/json-rpc.ts';
+import { createRandom } from '../fault/random.ts';
 import { ANCHOR_ABI, contractCall, deployTestContract, sendAs } from '../support/anchor-contract.ts';
 import { DEV_ACCOUNTS, startAnvil, type TestAnvil } from '../support/anvil.ts';
 import { anvil as anvilProgram, describeNeeding } from '../support/requirements.ts';
 
 const [owner, submitter, stranger] = DEV_ACCOUNTS;
 type Account = (typeof DEV_ACCOUNTS)[number];
+/** Of the comparison with a model. */
+const STEPS = 200;
+const CALLS = ['anchor', 'anchor', 'anchor', 'setSubmitter', 'transferOwnership', 'acceptOwnership'] as const;
 const NOBODY = `0x${'0'.repeat(40)}`;
 
 interface Receipt {
@@ -207,5 +211,47 @@ await describeNeeding(anvilProgram, 'the contract', () => {
     const page = readFileSync('docs/anchor-contract.md', 'utf8');
     const said = [...page.matchAll(/^\| gas: .* \| ([\d,]+) \|$/gm)].map(([, figure = '']) => figure);
     expect(said).toEqual(gas.map((figure) => figure.toLocaleString('en')));
+  });
+
+  it('does what a model of it does, whoever calls what in whichever order', async () => {
+    const seed = Number(process.env.TEST_SEED ?? 20_261_124);
+    const random = createRandom(seed).next;
+    const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
+    const model = { owner: owner.address as string, successor: NOBODY, submitters: new Set<string>() };
+    for (const account of DEV_ACCOUNTS) {
+      if (await read('isSubmitter', account.address)) model.submitters.add(account.address);
+    }
+    const blocks = new Map<string, number>();
+    const pool = Array.from({ length: 12 }, newRoot);
+    for (let step = 0; step < STEPS; step += 1) {
+      const from = pick(DEV_ACCOUNTS);
+      const other = pick([...DEV_ACCOUNTS.map(({ address }) => address), NOBODY]);
+      const isOwner = model.owner === from.address;
+      const what = pick(CALLS);
+      const root = pick(pool);
+      const allowed = random() < 0.5;
+      const given = {
+        anchor: [root],
+        setSubmitter: [other, allowed],
+        transferOwnership: [other],
+        acceptOwnership: [],
+      }[what];
+      const { hasSucceeded, blockNumber } = await send(from, what, ...given);
+      const expected = {
+        anchor: (isOwner || model.submitters.has(from.address)) && !blocks.has(root),
+        setSubmitter: isOwner,
+        transferOwnership: isOwner,
+        acceptOwnership: model.successor === from.address,
+      }[what];
+      expect([step, what, hasSucceeded], `seed ${seed}`).toEqual([step, what, expected]);
+      if (!hasSucceeded) continue;
+      if (what === 'anchor') blocks.set(root, blockNumber);
+      if (what === 'setSubmitter') model.submitters[allowed ? 'add' : 'delete'](other);
+      if (what === 'transferOwnership') model.successor = other;
+      if (what === 'acceptOwnership') [model.owner, model.successor] = [from.address, NOBODY];
+    }
+    expect(blocks.size).toBeGreaterThan(5);
+    for (const root of pool) expect(await read('blockOf', root)).toBe(BigInt(blocks.get(root) ?? 0));
+    expect([await read('owner'), await read('successor')]).toEqual([model.owner, model.successor]);
   });
 });

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type BaseLedger, baseLedger } from '../../anchor/base.ts';
 import type { Attempt } from '../../anchor/ledger.ts';
@@ -74,8 +75,7 @@ await describeNeeding(anvilProgram, 'Base, over endpoints that fail and lie', ()
       () => new Error('it did not fail'),
       (cause) => cause,
     );
-    const everything = JSON.stringify(error, Object.getOwnPropertyNames(error)) + String(error.cause);
-    logged.push(everything);
+    logged.push(inspect(error, { depth: 20, showHidden: true }));
     return error;
   }
 
@@ -310,6 +310,7 @@ await describeNeeding(anvilProgram, 'Base, over endpoints that fail and lie', ()
       [-32_000, 'transaction underpriced: gas tip cap 0, minimum needed 1', { kind: 'underpriced' }],
       [-32_003, 'max fee per gas less than block base fee', { kind: 'underpriced' }],
       [-32_010, 'AlreadyKnown', { kind: 'accepted' }],
+      [-32_000, 'unknown transaction type', { kind: 'refused', reason: 'unknown transaction type (-32000)' }],
       [-32_000, 'sender is on a list', { kind: 'refused', reason: 'sender is on a list (-32000)' }],
     ])('understands %d, "%s"', async (code, message, verdict) => {
       first.fault = refusing('eth_sendRawTransaction', code, message);

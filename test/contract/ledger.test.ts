@@ -16,6 +16,8 @@ interface Subject {
   /** Comes back to the chain as it is now; what was mined since is known to nobody any more. */
   reorganiseAround(work: () => Promise<void>): Promise<void>;
   setBalance(wei: bigint): Promise<void>;
+  /** Of the next block. */
+  setBaseFee(wei: bigint): Promise<void>;
   anchorByOther(root: string): Promise<void>;
   /** The contract takes no roots from the sender any more: from the next block on. */
   disallow(): Promise<void>;
@@ -150,6 +152,20 @@ function itIsALedger(start: () => Promise<Subject>): void {
     expect((await ledger.observe(other, [])).inclusion).toBeNull();
   });
 
+  it('does not include what offers too little, and offers enough for what replaces it', async () => {
+    const stuck = await sent(await sign());
+    await subject.setBaseFee(stuck.fees.maxFeePerGas * 2n);
+    await subject.mine(1);
+    const seen = await ledger.observe(root, [stuck]);
+    // Most nodes keep it until it pays enough, or too many do; anvil forgets it at once.
+    expect(seen).toMatchObject({ inclusion: null, reverted: null, nextNonce: stuck.nonce });
+    expect(seen.fees.maxFeePerGas).toBeGreaterThan(stuck.fees.maxFeePerGas * 2n);
+    const second = await ledger.sign(root, { nonce: stuck.nonce, fees: times(seen.fees, 110n) });
+    await sent(second);
+    await subject.mine(1);
+    expect((await ledger.observe(root, [stuck, second])).inclusion?.txHash).toBe(second.txHash);
+  });
+
   it('sees that a waiting transaction was dropped, and takes it again', async () => {
     const attempt = await sent(await sign());
     await subject.drop(attempt.txHash);
@@ -178,8 +194,8 @@ function itIsALedger(start: () => Promise<Subject>): void {
   });
 
   it('says that the sender is too poor', async () => {
-    const attempt = await sign();
     await subject.setBalance(1_000n);
+    const attempt = await sign();
     expect(await ledger.send(attempt)).toEqual({ kind: 'too_poor' });
     expect((await ledger.observe(root, [attempt])).balanceWei).toBe(1_000n);
   });
@@ -270,6 +286,9 @@ describe('the ledger in memory', () => {
       setBalance: async (wei) => {
         ledger.balanceWei = wei;
       },
+      setBaseFee: async (wei) => {
+        ledger.baseFeeWei = wei;
+      },
       anchorByOther: async (root) => ledger.anchorByOther(root),
       disallow: async () => {
         ledger.isAllowed = false;
@@ -346,6 +365,7 @@ await describeNeeding(anvilProgram, 'Base, on anvil', () => {
       await anvil.revert(before);
     },
     setBalance: (wei) => anvil.setBalance(sender.address, wei),
+    setBaseFee: (wei) => anvil.setNextBlockBaseFee(wei),
     anchorByOther: async (root) => {
       await sendAs(anvil, other, contract, contractCall('anchor', `0x${root}`));
       await anvil.mine();
@@ -356,6 +376,7 @@ await describeNeeding(anvilProgram, 'Base, on anvil', () => {
     stop: async () => {
       await anvil.call('anvil_dropAllTransactions');
       await anvil.revert(atStart);
+      await anvil.setNextBlockBaseFee(10n ** 9n); // It outlives the blocks that it came from.
       atStart = await anvil.snapshot();
     },
   }));

@@ -10,8 +10,9 @@ import { findRunning } from '../../cli/run-file.ts';
 import { DEV_ACCOUNT } from '../../infra/evm/anvil.ts';
 import { jsonRpc } from '../../infra/evm/json-rpc.ts';
 import { createLogger } from '../../infra/log.ts';
+import { processIdentity } from '../../infra/process/identity.ts';
 import { anvil as anvilProgram, describeNeeding } from '../support/requirements.ts';
-import { runProgram, type Stack, startStack, until } from '../support/stack.ts';
+import { allGone, runProgram, type Stack, startStack, until } from '../support/stack.ts';
 
 await describeNeeding(anvilProgram, 'immutable up --local-chain', () => {
   const folder = mkdtempSync(join(tmpdir(), 'immutable-local-chain-'));
@@ -94,6 +95,15 @@ await describeNeeding(anvilProgram, 'immutable up --local-chain', () => {
     expect(chain().contract).toBe(contract);
     expect((await ledger().observe('cc'.repeat(32), [])).inclusion).toBeNull();
     await anchor('cc'.repeat(32));
+  });
+
+  it('ends with what started it, however that ends', async () => {
+    const pid = stack.pid('local-chain') ?? 0;
+    const identity = processIdentity(pid) ?? '';
+    await stack.kill9('up');
+    await until(() => allGone([{ pid, identity }]), 15_000);
+    await stack.restart();
+    await anchor('dd'.repeat(32));
   });
 
   it('is refused beside a chain that is configured', async () => {
