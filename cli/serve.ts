@@ -121,7 +121,7 @@ async function exportRoutesOf(
 
 /** Search, verification and proofs. */
 async function queryRoutesOf(
-  { config, lifecycle }: ProcessContext,
+  { config, lifecycle, log }: ProcessContext,
   {
     nc,
     cursorKey,
@@ -139,7 +139,7 @@ async function queryRoutesOf(
   const signingKeys = await watchSigningKeys(await openBucket(nc, BUCKETS.signing));
   lifecycle.onStop('signing keys', () => signingKeys.stop());
   const checkpoints = await openBucket(nc, BUCKETS.checkpoints);
-  const records = await watchAnchorRecords(await openBucket(nc, BUCKETS.anchors));
+  const records = await watchAnchorRecords(await openBucket(nc, BUCKETS.anchors), log);
   lifecycle.onStop('anchor records', () => records.stop());
   const addressBehind = clientAddressBehind(config.trustedProxies);
   const withoutKey = {

@@ -6,6 +6,7 @@ import {
   readAnchorBatch,
   readAnchorHead,
 } from '../../control/anchors.ts';
+import type { Logger } from '../../infra/log.ts';
 import type { Bucket } from '../../infra/nats/kv.ts';
 
 /** What the anchor job goes by, elsewhere than in ClickHouse. */
@@ -21,13 +22,23 @@ export interface BatchRecord {
   revision: number;
 }
 
-/** Follows the job's records of trees: there is one for each day. */
-export async function watchAnchorRecords(bucket: Bucket): Promise<AnchorRecords & { stop(): Promise<void> }> {
+/**
+ * Follows the job's records of trees: there is one for each day. One that cannot be read is as none: then its anchors do not verify,
+ * and nothing else suffers.
+ */
+export async function watchAnchorRecords(
+  bucket: Bucket,
+  log: Logger,
+): Promise<AnchorRecords & { stop(): Promise<void> }> {
   const batches = new Map<string, BatchRecord>();
-  const stop = await bucket.watch((_, entry) => {
+  const stop = await bucket.watch((key, entry) => {
     if (entry === undefined) return;
-    const record = readAnchorBatch(entry.value);
-    batches.set(record.id, { record, revision: entry.revision });
+    try {
+      const record = readAnchorBatch(entry.value);
+      batches.set(record.id, { record, revision: entry.revision });
+    } catch (error) {
+      log.error({ err: error, key }, 'an anchor record cannot be read');
+    }
   }, BATCH_KEYS);
   return {
     async head(workspaceId) {
