@@ -95,11 +95,14 @@ export function createAnchorJob(options: AnchorJobOptions): AnchorJob {
       const settings = { ...timing, maxFeePerGasWei: options.maxFeePerGasWei };
       seen = (await advanceAll({ ...timing, ledger, records, settings, log, now })) ?? seen;
     }
-    return ledger !== undefined && (await hasUnconfirmed());
+    return ledger !== undefined && (await hasOneOnItsWay());
   }
 
-  async function hasUnconfirmed(): Promise<boolean> {
-    return (await records.batches()).some(({ batch }) => batch.status !== 'confirmed');
+  /** One that has failed waits for a person, who takes longer. */
+  async function hasOneOnItsWay(): Promise<boolean> {
+    return (await records.batches()).some(
+      ({ batch: { status } }) => status === 'pending' || status === 'submitted',
+    );
   }
 
   async function tellHowAllStand(): Promise<boolean> {

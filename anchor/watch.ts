@@ -50,9 +50,10 @@ function failure({ batches }: Standing): WantedAlarm | undefined {
 function lateness({ batches, hasChain, madeUntil, nowMs }: Standing): WantedAlarm | undefined {
   const isLate = (periodEnd: string) => nowMs - timestampMs(periodEnd) > LATE_AFTER_MS;
   const due = newestDueEnd(nowMs);
-  if (due > madeUntil && isLate(due)) {
+  const isMade = due <= madeUntil || batches.some(({ period_end }) => period_end >= due);
+  if (!isMade && isLate(due)) {
     return {
-      message: `The anchor of ${periodName(due)} could not be made for 6 hours.`,
+      message: `The anchor of ${periodName(due)} is not made 6 hours after its end.`,
       next_step: 'The log of the role `anchor` says why: it needs NATS and ClickHouse.',
       details: { period_end: due },
     };
