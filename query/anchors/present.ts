@@ -47,7 +47,11 @@ export function explorerUrl(chainId: number, txHash: string): string | null {
 }
 
 /** What all workspaces of one anchor tree share. */
-export function presentTree({ anchor_root, period_end, batch }: AnchorRow) {
+export function presentTree({
+  anchor_root,
+  period_end,
+  batch,
+}: Pick<AnchorRow, 'anchor_root' | 'period_end' | 'batch'>) {
   return {
     anchor_root,
     period_end,

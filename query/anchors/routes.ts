@@ -14,7 +14,15 @@ import { type InspectorDeps, inspectAnchor } from './inspector.ts';
 import { anchorPage, missingPage, PAGE_HEADERS } from './page.ts';
 import { presentAnchor, presentAnchorInFull, presentTree, presentVerification } from './present.ts';
 import type { AnchorRecords } from './records.ts';
-import { type AnchorRow, anchorById, anchorCount, anchorsOf, anchorsOfTransaction } from './sql.ts';
+import {
+  type AnchorRow,
+  anchorById,
+  anchorCount,
+  anchorsOf,
+  anchorsOfTree,
+  type BatchRow,
+  treesOfTransaction,
+} from './sql.ts';
 
 export interface AnchorDeps {
   /** With the rights of `reader`. */
@@ -53,6 +61,7 @@ const TX_HASH = /^0x[0-9a-f]{64}$/;
 const MERKLE_ROOT = /^[0-9a-f]{64}$/;
 
 const NO_ANCHOR = 'There is no anchor with this id.';
+const NO_TRANSACTION = 'No such anchor is known here.';
 
 /**
  * What was anchored: for the scope `read` the workspace's own; without a key for whoever knows an id or a transaction, limited
@@ -121,16 +130,16 @@ export function anchorRoutes(deps: AnchorDeps): Route[] {
   async function lookUp(request: HttpRequest): Promise<HttpResponse> {
     admit(request);
     const { txHash, merkleRoot } = readLookUp(request.query);
-    const rows = await query<AnchorRow>(anchorsOfTransaction(txHash, { merkleRoot, most: 2 }));
-    const [row] = rows;
-    if (row === undefined) throw new ImmutableError('not_found', 'No such anchor is known here.');
+    const trees = await query<{ batch: BatchRow }>(treesOfTransaction(txHash));
+    const [{ batch } = { batch: undefined }] = trees;
+    if (batch === undefined || trees.length > 1) throw new ImmutableError('not_found', NO_TRANSACTION);
     // Without the root of its own tree, nobody is told of one workspace among others.
-    const isTold = rows.length === 1 && (merkleRoot !== undefined || row.tree_size === 1);
-    return jsonResponse(
-      200,
-      { data: { ...presentTree(row), anchor: isTold ? presentAnchor(row) : null } },
-      EVERYBODY,
-    );
+    const isTold = merkleRoot !== undefined || batch.leaves === 1;
+    const rows = isTold ? await query<AnchorRow>(anchorsOfTree(batch.id, merkleRoot)) : [];
+    if (merkleRoot !== undefined && rows.length === 0) throw new ImmutableError('not_found', NO_TRANSACTION);
+    const [row] = rows.length === 1 ? rows : [];
+    const anchor = row === undefined ? null : presentAnchor(row);
+    return jsonResponse(200, { data: { ...presentTree({ ...batch, batch }), anchor } }, EVERYBODY);
   }
 
   async function showPage(request: HttpRequest): Promise<HttpResponse> {

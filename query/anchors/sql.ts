@@ -132,17 +132,25 @@ export function confirmedAnchor(workspaceId: string, seq: number, witnessedOnly:
   };
 }
 
-/** Anchors of the tree whose transaction it is; all of it that is known of the tree itself is in each. */
-export function anchorsOfTransaction(
-  txHash: string,
-  { merkleRoot, most }: { merkleRoot: string | undefined; most: number },
-): SqlQuery {
+/** The trees whose transaction it is: one, unless somebody wrote in another. */
+export function treesOfTransaction(txHash: string): SqlQuery {
+  return {
+    sql: `SELECT batch FROM (${BATCHES} WHERE tx_hash = {tx_hash:String}) LIMIT 2`,
+    params: { tx_hash: txHash },
+  };
+}
+
+/**
+ * Up to two anchors of a tree, with a root if one is named. For trees of one leaf, or with a root: an index finds these, while every
+ * workspace has a row of a large tree.
+ */
+export function anchorsOfTree(batchId: string, merkleRoot: string | undefined): SqlQuery {
   return {
     sql: `SELECT ${ANCHOR_COLUMNS}, batch FROM ${TABLES.anchors} AS anchors FINAL ${JOINED}
-      WHERE batch_id IN (SELECT id FROM ${TABLES.anchorBatches} FINAL WHERE tx_hash = {tx_hash:String})
+      WHERE batch_id = {batch_id:String}
         ${merkleRoot === undefined ? '' : 'AND merkle_root = {merkle_root:String}'}
-      ORDER BY workspace_id, anchors.period_end LIMIT {most:UInt32}`,
-    params: { tx_hash: txHash, most, ...(merkleRoot === undefined ? {} : { merkle_root: merkleRoot }) },
+      LIMIT 2`,
+    params: { batch_id: batchId, ...(merkleRoot === undefined ? {} : { merkle_root: merkleRoot }) },
   };
 }
 

@@ -1,3 +1,7 @@
+-- Finds the anchor of one workspace in a tree, by the root of its own tree or because it is alone there.
+ALTER TABLE immutable.anchors ADD INDEX IF NOT EXISTS batch_id_index batch_id TYPE bloom_filter(0.001) GRANULARITY 1;
+ALTER TABLE immutable.anchors ADD INDEX IF NOT EXISTS merkle_root_index merkle_root TYPE bloom_filter(0.001) GRANULARITY 1;
+
 -- What analysts read of anchors, with the rights model of 0008_audit_views.sql. Rows of a tree that was not decided on
 -- are none.
 CREATE OR REPLACE VIEW immutable.visible_anchors
