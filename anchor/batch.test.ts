@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { verifyAnchorPath } from '../core/anchor.ts';
+import { anchorIdOf, verifyAnchorPath } from '../core/anchor.ts';
 import { checkpointText, signNote } from '../core/checkpoint.ts';
 import { nativeHasher } from '../infra/hash.ts';
-import { type AnchorRow, anchorId, anchorRows, areRowsOf, headOf, type WorkspaceEnd } from './batch.ts';
+import { type AnchorRow, anchorRows, areRowsOf, headOf, type WorkspaceEnd } from './batch.ts';
 
 const PERIOD = {
   batchId: 'ab'.repeat(16),
@@ -78,8 +78,8 @@ describe('anchorRows', () => {
     const [row] = rowsOf(end('ws_a', 1));
     expect(row?.id).toMatch(/^anc_[0-9a-f]{32}$/);
     expect(rowsOf(end('ws_a', 1))[0]).toEqual(row);
-    expect(anchorId(PERIOD.batchId, 'ws_b', nativeHasher)).not.toBe(row?.id);
-    expect(anchorId('cd'.repeat(16), 'ws_a', nativeHasher)).not.toBe(row?.id);
+    expect(anchorIdOf(PERIOD.batchId, 'ws_b', nativeHasher)).not.toBe(row?.id);
+    expect(anchorIdOf('cd'.repeat(16), 'ws_a', nativeHasher)).not.toBe(row?.id);
   });
 });
 

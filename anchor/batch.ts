@@ -1,5 +1,5 @@
 import type { AnchorHead } from '../control/anchors.ts';
-import { anchorTree } from '../core/anchor.ts';
+import { anchorIdOf, anchorTree } from '../core/anchor.ts';
 import { hexEncode } from '../core/bytes.ts';
 import { openNote, parseCheckpoint } from '../core/checkpoint.ts';
 import { ImmutableError } from '../core/errors.ts';
@@ -85,7 +85,7 @@ function rowOf(
     throw new ImmutableError('internal', `${workspaceId} did not grow, and was to be anchored`);
   }
   return {
-    id: anchorId(batchId, workspaceId, hasher),
+    id: anchorIdOf(batchId, workspaceId, hasher),
     workspaceId,
     batchId,
     periodStart: previous?.period_end ?? dayStart(end.firstEventAt),
@@ -99,11 +99,6 @@ function rowOf(
     previousAnchorHash: previous?.checkpoint_hash ?? '',
     createdAt,
   };
-}
-
-/** As unguessable as the batch's id, which is random: 128 bits. */
-export function anchorId(batchId: string, workspaceId: string, hasher: Hasher): string {
-  return `anc_${hasher.hex(`imk/anchor-id/v1\n${batchId}\n${workspaceId}`).slice(0, 32)}`;
 }
 
 /** What the next anchor of the workspace must know of this one. */

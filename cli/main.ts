@@ -394,6 +394,9 @@ interface VerifyArguments {
   verifierKey?: string[];
   logKey?: string[];
   logOrigin?: string;
+  rpc?: string;
+  chainId?: number;
+  contract?: string;
   manifest?: string;
   keyFile?: string;
   state?: string;
@@ -414,6 +417,9 @@ function addVerifyCommand(root: Command): void {
     .option('--verifier-key <key>', 'trust this key for the log of its name; may be repeated', collect)
     .option('--log-key <base64>', 'trust this key for every log of an install; may be repeated', collect)
     .option('--log-origin <name>', 'the install that --log-key speaks for')
+    .option('--chain-id <number>', 'where evidence must be anchored; Base is 8453', wholeNumber)
+    .option('--contract <address>', 'on that chain, to which the roots are given')
+    .option('--rpc <url>', 'ask this node of the chain whether the root is there (docs/verify-on-chain.md)')
     .option('--manifest <file>', 'of an export or archive (default: the one beside it)')
     .option('--key-file <file>', 'with the API key of a live log (default: IMMUTABLE_API_KEY)')
     .option('--state <file>', 'where a live log is remembered (default: one for each address)')

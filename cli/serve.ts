@@ -12,13 +12,16 @@ import { type ClickHouseClient, connectClickHouse } from '../infra/clickhouse/cl
 import { openGeo } from '../infra/geo/geo.ts';
 import { nativeHasher } from '../infra/hash.ts';
 import { clientAddressBehind } from '../infra/http/client-address.ts';
-import type { Route } from '../infra/http/types.ts';
+import type { HttpRequest, Route } from '../infra/http/types.ts';
 import type { NatsConnection } from '../infra/nats/connect.ts';
 import { openBucket } from '../infra/nats/kv.ts';
 import { BUCKETS } from '../infra/nats/names.ts';
 import { openObjectStore } from '../infra/object-store/open.ts';
 import { startIngest } from '../ingest/main.ts';
+import { watchAnchorRecords } from '../query/anchors/records.ts';
+import { anchorRoutes } from '../query/anchors/routes.ts';
 import { startExports } from '../query/export/main.ts';
+import { createAddressLimit } from '../query/proofs/address-limit.ts';
 import { proofRoutes } from '../query/proofs/routes.ts';
 import { type QueryDeps, queryRoutes } from '../query/routes.ts';
 import { baseUrl } from './base-url.ts';
@@ -118,7 +121,7 @@ async function exportRoutesOf(
 
 /** Search, verification and proofs. */
 async function queryRoutesOf(
-  { config, lifecycle }: ProcessContext,
+  { config, lifecycle, log }: ProcessContext,
   {
     nc,
     cursorKey,
@@ -136,21 +139,31 @@ async function queryRoutesOf(
   const signingKeys = await watchSigningKeys(await openBucket(nc, BUCKETS.signing));
   lifecycle.onStop('signing keys', () => signingKeys.stop());
   const checkpoints = await openBucket(nc, BUCKETS.checkpoints);
-  const clientAddress = clientAddressBehind(config.trustedProxies);
+  const records = await watchAnchorRecords(await openBucket(nc, BUCKETS.anchors), log);
+  lifecycle.onStop('anchor records', () => records.stop());
+  const addressBehind = clientAddressBehind(config.trustedProxies);
+  const withoutKey = {
+    limit: createAddressLimit(Date.now),
+    clientAddress: (request: HttpRequest) =>
+      addressBehind(request.remoteAddress, request.header('x-forwarded-for')),
+  };
+  const isSigned = (workspaceId: string, note: string) => {
+    const keys = signingKeys.current();
+    const name = logNameOf(install.log_origin, workspaceId);
+    return keys !== undefined && isSignedBy(keys, name, note, nativeHasher);
+  };
   return [
     ...queryRoutes({
       ...deps,
       cursorKey,
       retainedFrom: shownFrom,
       signer: {
-        isSigned: (workspaceId, note) => {
-          const keys = signingKeys.current();
-          const name = logNameOf(install.log_origin, workspaceId);
-          return keys !== undefined && isSignedBy(keys, name, note, nativeHasher);
-        },
+        isSigned,
         signedSize: async (workspaceId) => (await getLastSigned(checkpoints, workspaceId))?.record.size ?? 0,
       },
+      anchors: records,
     }),
+    ...anchorRoutes({ ...deps, ...withoutKey, cursorKey, isSigned, records }),
     ...proofRoutes({
       ...deps,
       signingKeys: signingKeys.current,
@@ -158,7 +171,7 @@ async function queryRoutesOf(
       isLogPublic: (workspaceId) => workspaces.get(workspaceId)?.public_log ?? false,
       witnessedOnly: readWitnessPolicy(config.witnessPolicy) !== undefined,
       retainedFrom: shownFrom,
-      clientAddress: (request) => clientAddress(request.remoteAddress, request.header('x-forwarded-for')),
+      ...withoutKey,
     }),
   ];
 }

@@ -47,6 +47,11 @@ export function verifyAnchorPath(
   return verifyInclusion(anchorLeafHash(checkpointText, hasher), proof, anchorRoot, hasher);
 }
 
+/** As unguessable as the batch's id, which is 128 random bits in hexadecimal digits. */
+export function anchorIdOf(batchId: string, workspaceId: string, hasher: Hasher = portableHasher): string {
+  return `anc_${hasher.hex(`imk/anchor-id/v1\n${batchId}\n${workspaceId}`).slice(0, 32)}`;
+}
+
 function anchorLeafHash(checkpointText: string, hasher: Hasher): Uint8Array {
   return leafHash(utf8Encode(checkpointText), hasher);
 }

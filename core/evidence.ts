@@ -7,6 +7,7 @@ import { type Check, type CheckMeanings, type Report, verdictOf } from './checks
 import { ImmutableError } from './errors.ts';
 import { type Hasher, portableHasher } from './hash.ts';
 import { canonicalJson, isJsonObject, type JsonObject } from './json.ts';
+import { type AnchoredRoot, type ChainPlace, checkOnChain, type OnChainAnswers } from './on-chain.ts';
 import { isCanonicalTimestamp, parseTimestamp } from './time.ts';
 import { type InclusionProof, leafHash, verifyInclusion } from './tree.ts';
 import { checkSigner, checkWitnesses, SIGNATURE_CHECKS, type Trust } from './trust.ts';
@@ -32,6 +33,12 @@ export const EVIDENCE_CHECKS = {
     proves: 'the checkpoint is one of those whose common root was anchored',
     not: 'that the transaction is on the chain: look it up',
   },
+  /** Only where it was asked for. */
+  on_chain: {
+    proves:
+      'the contract that you trust wrote this root into a block of the chain: the checkpoint is at least as old as that block',
+    not: 'more than the node says that was asked: with somebody else’s node you trust them, with your own nobody',
+  },
 } as const satisfies CheckMeanings<string>;
 
 export type EvidenceCheckName = keyof typeof EVIDENCE_CHECKS;
@@ -40,12 +47,15 @@ export type EvidenceReport = Report<EvidenceCheckName>;
 
 export interface EvidenceTrust extends Trust {
   /** Where the operator anchors; unless given, only the path to the anchor's root is checked. */
-  anchor?: { chainId: number; contract: string };
+  anchor?: ChainPlace;
+  /** What a node of that chain answered to `onChainQuestions`; then it is checked that the root is on the chain. */
+  onChain?: OnChainAnswers;
 }
 
 /**
  * Checks an evidence file offline, whatever it holds. Without a trusted key that signed its checkpoint the
- * verdict is at best `unknown_signer`. That the anchor's root is on the chain is for the caller to look up.
+ * verdict is at best `unknown_signer`. That the anchor's root is on the chain is checked by what a node answers, which
+ * the caller asks.
  */
 export function verifyEvidence(
   evidence: unknown,
@@ -67,8 +77,15 @@ export function verifyEvidence(
     checkCheckpoint(parsed.checkpoint, checkpoint, trust, hasher),
     witnessesCheck(parsed.checkpoint, trust, hasher),
     checkAnchor(parsed.anchor, note?.text ?? null, trust, hasher),
+    ...onChainCheck(parsed.anchor, trust),
   ];
   return { verdict: verdictOf(checks), checks };
+}
+
+/** What evidence says was anchored, and by which transaction; null where nothing is, or it is not evidence. */
+export function anchoredRootOf(evidence: unknown): AnchoredRoot | null {
+  const parsed = readEvidence(evidence);
+  return parsed instanceof ImmutableError ? null : parsed.anchor;
 }
 
 /**
@@ -174,6 +191,20 @@ function checkAnchor(
   return passed('anchor');
 }
 
+/** Left out unless it was asked for. Asked for and not to be had, nobody vouches for it. */
+function onChainCheck(
+  anchor: EvidenceAnchor | null,
+  { anchor: place, onChain }: EvidenceTrust,
+): EvidenceCheck[] {
+  if (onChain === undefined || place === undefined) return [];
+  if (anchor === null) {
+    const detail =
+      'the event is not anchored, or was not when the file was made: there is nothing to look up';
+    return [{ name: 'on_chain', outcome: 'unknown_signer', detail }];
+  }
+  return [{ name: 'on_chain', ...checkOnChain(anchor, place, onChain) }];
+}
+
 const UNREADABLE_CHECKPOINT = 'the checkpoint cannot be read';
 
 function passed(name: EvidenceCheckName, detail?: string): EvidenceCheck {
@@ -224,8 +255,7 @@ interface EvidenceEvent {
   salt: string | undefined;
 }
 
-interface EvidenceAnchor {
-  root: Uint8Array;
+interface EvidenceAnchor extends AnchoredRoot {
   proof: InclusionProof;
   chainId: number;
   /** Lower case. */
@@ -284,9 +314,9 @@ function parseProof(proof: JsonObject, path: string): InclusionProof {
 }
 
 function parseAnchor(anchor: JsonObject): EvidenceAnchor {
-  readText(anchor.tx_hash, 'anchor.tx_hash', TRANSACTION);
-  readCount(anchor.block_number, 'anchor.block_number');
   return {
+    txHash: readText(anchor.tx_hash, 'anchor.tx_hash', TRANSACTION).toLowerCase(),
+    blockNumber: readCount(anchor.block_number, 'anchor.block_number'),
     root: readHash(anchor.anchor_root, 'anchor.anchor_root'),
     proof: parseProof(anchor, 'anchor'),
     chainId: readCount(anchor.chain_id, 'anchor.chain_id'),

@@ -4,6 +4,7 @@ import { ImmutableError } from '../core/errors.ts';
 import type { Micros } from '../core/time.ts';
 import { errorResponse, jsonResponse } from '../infra/http/answer.ts';
 import type { HttpRequest, HttpResponse, Route } from '../infra/http/types.ts';
+import type { AnchorRecords } from './anchors/records.ts';
 import { type CursorBinding, decodePlace, encodeCursor } from './cursor.ts';
 import { mayBeUnderWay, readEventId } from './event-id.ts';
 import { openApiDocument } from './openapi/document.ts';
@@ -12,7 +13,7 @@ import { presentEvent } from './present.ts';
 import { createEventReader, type SearchBudget } from './reader.ts';
 import { parseSearch, type Search, searchIdentity } from './search.ts';
 import { createTurns, type TurnsOptions } from './turns.ts';
-import { type Verification, type VerifyRange, verifyChain } from './verify.ts';
+import { type Verification, type VerifyOptions, type VerifyRange, verifyChain } from './verify.ts';
 import type { Signer } from './verify-tree.ts';
 
 export interface QueryDeps {
@@ -25,6 +26,8 @@ export interface QueryDeps {
   retainedFrom?: (workspaceId: string, nowMs: number) => Micros | undefined;
   /** What verification knows of who signs; without it the tree is not looked at. */
   signer?: Signer | undefined;
+  /** What the anchor job goes by; without it anchors are not looked at. */
+  anchors?: AnchorRecords | undefined;
   now?: () => number;
   searchBudget?: SearchBudget;
 }
@@ -56,6 +59,7 @@ export function queryRoutes({
   cursorKey,
   retainedFrom = () => undefined,
   signer,
+  anchors,
   now = Date.now,
   searchBudget,
 }: QueryDeps): Route[] {
@@ -105,7 +109,7 @@ export function queryRoutes({
     const workspaceId = workspaceOf(request);
     const { range, warnings } = readVerifyRange(request.query);
     const data = await verificationTurn(workspaceId, () =>
-      verifyWithin(MAX_VERIFY_MS, clickhouse, { workspaceId, ...range }, signer),
+      verifyWithin(MAX_VERIFY_MS, clickhouse, { workspaceId, ...range }, { signer, anchors }),
     );
     return jsonResponse(200, { data, ...(warnings.length > 0 ? { warnings } : {}) });
   }
@@ -131,11 +135,11 @@ function verifyWithin(
   maxMs: number,
   clickhouse: ClickHouseClient,
   range: VerifyRange,
-  signer: Signer | undefined,
+  known: Pick<VerifyOptions, 'signer' | 'anchors'>,
 ): Promise<Verification> {
   const startedAt = performance.now();
   const enough = () => performance.now() - startedAt > maxMs;
-  return verifyChain(clickhouse, range, { enough, signer });
+  return verifyChain(clickhouse, range, { enough, ...known });
 }
 
 function readSearch(query: string): { search: Search; warnings: string[] } {

@@ -3,9 +3,9 @@ import type { ClickHouseClient } from '@clickhouse/client';
 import { hexEncode } from '../core/bytes.ts';
 import { openNote, parseCheckpoint } from '../core/checkpoint.ts';
 import { ImmutableError } from '../core/errors.ts';
-import { rootIn, rootTiles, TILE_WIDTH, type TileName, type Tiles, tilePath } from '../core/tile.ts';
+import { rootIn, rootTiles, TILE_WIDTH, type Tiles, tilePath } from '../core/tile.ts';
 import { nativeHasher } from '../infra/hash.ts';
-import { createTileReader } from './proofs/tile-reader.ts';
+import { createTileReader, widest } from './proofs/tile-reader.ts';
 import type { SqlQuery } from './sql.ts';
 import type { Break } from './verify.ts';
 import type { Span } from './verify-sql.ts';
@@ -137,16 +137,6 @@ function missing(seq: number, what: string): Break {
   return treeBreak({ seq, part: `missing: ${what}` });
 }
 
-/** Each tile once, as wide as any of those who want it needs it. */
-function widest(names: readonly TileName[]): TileName[] {
-  const byPlace = new Map<string, TileName>();
-  for (const name of names) {
-    const place = `${name.level}/${name.index}`;
-    if ((byPlace.get(place)?.width ?? 0) < name.width) byPlace.set(place, name);
-  }
-  return [...byPlace.values()];
-}
-
 function tileBreak({ level, tile_index, above, recomputed }: WrongTile): Break {
   const seq = tile_index * TILE_WIDTH ** (level + 1) + 1;
   const part = tilePath({ level, index: tile_index, width: TILE_WIDTH });
@@ -176,7 +166,7 @@ function rootOf(tiles: Tiles, size: number): string {
   }
 }
 
-function treeBreak(found: {
+export function treeBreak(found: {
   seq: number;
   part: string;
   event_id?: string;

@@ -1,7 +1,9 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Micros } from '../core/time.ts';
+import type { AnchorRecords } from './anchors/records.ts';
 import { ask } from './ask.ts';
 import type { SqlQuery } from './sql.ts';
+import { type AnchorVerification, verifyAnchors } from './verify-anchors.ts';
 import {
   type BrokenContent,
   type BrokenLink,
@@ -67,6 +69,8 @@ export interface Verification {
   /** How many events the newest signed checkpoint has, and how many checkpoints were checked; null and 0 for none. */
   signed_size: number | null;
   checkpoints_checked: number;
+  /** How many anchors were checked. */
+  anchors_checked: number;
 }
 
 export interface VerifyRange {
@@ -86,6 +90,8 @@ export interface VerifyOptions {
   enough?: () => boolean;
   /** What is known of the signer; without it no tree is looked at. */
   signer?: Signer | undefined;
+  /** What the anchor job goes by; without it, or without a signer, no anchors are looked at. */
+  anchors?: AnchorRecords | undefined;
   /** Events a stretch; tests make it small. */
   stretchRows?: number;
 }
@@ -128,7 +134,7 @@ export async function verifyChain(
   const [source] = await query<Source>(commonSource(workspaceId));
   const to = await lastMoment(query, range);
   const [kept = NOTHING_REMOVED] = await query<Kept>(newestBoundary(workspaceId));
-  const { signer } = options;
+  const { signer, anchors: records } = options;
   const tree = signer && (await openTreeCheck({ clickhouse, query, ...signer }, workspaceId));
   const found = new Findings();
   let after = range.from === undefined || range.from === 0 ? undefined : range.from - 1;
@@ -156,7 +162,27 @@ export async function verifyChain(
     after = stretch.last_micros;
   }
   if (tree !== undefined) found.addBreaks(await treeBreaks(tree, query, range, found));
-  return found.verification(complete, tree);
+  const isAnchored = signer !== undefined && records !== undefined;
+  const anchors = isAnchored
+    ? await verifyAnchors(
+        { clickhouse, query, ...signer, records },
+        workspaceId,
+        covered(found, range, complete),
+      )
+    : NO_ANCHORS;
+  found.addBreaks(anchors.breaks);
+  return found.verification(complete, tree, anchors);
+}
+
+const NO_ANCHORS: AnchorVerification = { checked: 0, breaks: [] };
+
+/** Anchors outlast the events that retention removes: without an end of its own, a check begins and ends with the log. */
+function covered({ fromSeq, toSeq }: Findings, { from, to }: VerifyRange, complete: boolean) {
+  const hasEnd = to !== undefined || !complete;
+  return {
+    fromSeq: from === undefined ? 1 : (fromSeq ?? Number.POSITIVE_INFINITY),
+    toSeq: hasEnd ? (toSeq ?? 0) : Number.POSITIVE_INFINITY,
+  };
 }
 
 /** What is not about single events: tiles and checkpoints over those that were checked, and the end of the log. */
@@ -221,7 +247,7 @@ class Findings {
     this.#breaks = [...this.#breaks, ...breaks].slice(0, MAX_BREAKS);
   }
 
-  verification(complete: boolean, tree: TreeCheck | undefined): Verification {
+  verification(complete: boolean, tree: TreeCheck | undefined, anchors: AnchorVerification): Verification {
     return {
       valid: this.#breaks.length === 0,
       events_checked: this.eventsChecked,
@@ -232,6 +258,7 @@ class Findings {
       to_seq: this.toSeq,
       signed_size: tree?.signedSize ?? null,
       checkpoints_checked: tree?.checkpointsChecked ?? 0,
+      anchors_checked: anchors.checked,
     };
   }
 }

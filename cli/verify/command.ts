@@ -1,6 +1,7 @@
 import { ImmutableError } from '../../core/errors.ts';
 import { withoutPrivate } from '../../core/evidence.ts';
 import type { Terminal } from '../terminal.ts';
+import { type ChainOptions, readNode, readPlace } from './chain.ts';
 import { verifyFile } from './file.ts';
 import { findKind } from './kind.ts';
 import { verifyLive } from './live.ts';
@@ -9,7 +10,7 @@ import { parseLogUrl, readApiKey } from './remote-log.ts';
 import { describeTold, EXIT_CODES, toldAsJson } from './report.ts';
 import { readTrust, type TrustOptions } from './trust.ts';
 
-export interface VerifyOptions extends TrustOptions {
+export interface VerifyOptions extends TrustOptions, ChainOptions {
   /** A file, or the address of a live log. */
   target: string;
   /** Of an export or archive, where it does not stand beside it. */
@@ -28,12 +29,26 @@ const WRONG_USAGE = 2;
 /** The exit code: 0 everything holds, 1 something does not, 2 unknown signer or wrong usage. */
 export async function verifyCommand(terminal: Terminal, options: VerifyOptions): Promise<number> {
   return await exitCodeOf(terminal, options.json, async () => {
-    const trust = readTrust(options);
-    if (/^https?:\/\//.test(options.target)) return await verifyLive(terminal, trust, options);
-    const told = await verifyFile(await findKind(options.target, options.manifest), trust, !options.json);
+    const anchor = readPlace(options);
+    const node = options.rpc === undefined ? undefined : readNode(options.rpc);
+    const trust = { ...readTrust(options), ...(anchor === undefined ? {} : { anchor }) };
+    if (/^https?:\/\//.test(options.target)) {
+      if (anchor !== undefined) throw onlyEvidence(options.target);
+      return await verifyLive(terminal, trust, options);
+    }
+    const found = await findKind(options.target, options.manifest);
+    if (anchor !== undefined && found.kind !== 'evidence') throw onlyEvidence(options.target);
+    const told = await verifyFile(found, trust, { node, showProgress: !options.json });
     terminal.result(options.json ? toldAsJson(told) : describeTold(told));
     return EXIT_CODES[told.verdict];
   });
+}
+
+function onlyEvidence(target: string): ImmutableError {
+  return new ImmutableError(
+    'misconfigured',
+    `--rpc, --chain-id and --contract are for evidence of an event, and ${target} is none.`,
+  );
 }
 
 /** Prints evidence of the same event without its personal data. */

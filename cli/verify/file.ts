@@ -8,22 +8,34 @@ import {
 import { parseCheckpointNote } from '../../core/checkpoint.ts';
 import type { CheckMeanings, Report } from '../../core/checks.ts';
 import { ImmutableError } from '../../core/errors.ts';
-import { EVIDENCE_CHECKS, type EvidenceReport, verifyEvidence } from '../../core/evidence.ts';
+import {
+  anchoredRootOf,
+  EVIDENCE_CHECKS,
+  type EvidenceReport,
+  type EvidenceTrust,
+  verifyEvidence,
+} from '../../core/evidence.ts';
 import { EXPORT_CHECKS, type ExportManifest, parseExportManifest } from '../../core/export.ts';
 import { isJsonObject, type JsonObject } from '../../core/json.ts';
 import type { Trust } from '../../core/trust.ts';
+import type { JsonRpc } from '../../infra/evm/json-rpc.ts';
 import { nativeHasher } from '../../infra/hash.ts';
 import { checkArchive } from '../../pipeline/retention/archives.ts';
+import { askChain } from './chain.ts';
 import { verifyExportFile } from './export-file.ts';
 import type { Found } from './kind.ts';
 import { createProgress } from './progress.ts';
 import type { Told } from './report.ts';
 
-/** Checks a file with nothing else than what the caller trusts. */
-export async function verifyFile(found: Found, trust: Trust, showProgress: boolean): Promise<Told> {
+/** Checks a file with nothing else than what the caller trusts; evidence with what a node of the chain says, if one is named. */
+export async function verifyFile(
+  found: Found,
+  trust: EvidenceTrust,
+  { node, showProgress }: { node: JsonRpc | undefined; showProgress: boolean },
+): Promise<Told> {
   switch (found.kind) {
     case 'evidence':
-      return evidenceTold(found, trust);
+      return await evidenceTold(found, trust, node);
     case 'export':
       return await exportTold(found, trust, showProgress);
     case 'archive':
@@ -31,11 +43,14 @@ export async function verifyFile(found: Found, trust: Trust, showProgress: boole
   }
 }
 
-function evidenceTold(
+async function evidenceTold(
   { evidence, hasTwins }: { evidence: JsonObject; hasTwins: boolean },
-  trust: Trust,
-): Told {
-  const report = hasTwins ? TWO_READINGS : verifyEvidence(evidence, trust, nativeHasher);
+  trust: EvidenceTrust,
+  node: JsonRpc | undefined,
+): Promise<Told> {
+  const report = hasTwins
+    ? TWO_READINGS
+    : verifyEvidence(evidence, await withAnswers(evidence, trust, node), nativeHasher);
   const event = isJsonObject(evidence.event) ? evidence.event : {};
   const checkpoint = checkpointOf(evidence.checkpoint);
   const body = parseBody(event.body);
@@ -51,6 +66,17 @@ function evidenceTold(
     ...checkpoint,
   };
   return { kind: 'evidence', about, ...report, meanings: EVIDENCE_CHECKS, facts };
+}
+
+/** Where nothing is anchored, there is nothing to ask, and the check says so. */
+async function withAnswers(
+  evidence: JsonObject,
+  trust: EvidenceTrust,
+  node: JsonRpc | undefined,
+): Promise<EvidenceTrust> {
+  if (node === undefined || trust.anchor === undefined) return trust;
+  const anchor = anchoredRootOf(evidence);
+  return { ...trust, onChain: anchor === null ? {} : await askChain(node, anchor, trust.anchor) };
 }
 
 /** Another program might read the other value. */

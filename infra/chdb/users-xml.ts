@@ -1,3 +1,4 @@
+import { anchoredRows } from '../clickhouse/anchored.ts';
 import { DATABASE, TABLES, VIEWS, VIEWS_OWNER } from '../clickhouse/names.ts';
 import { retainedRows, VIEWS_FIXED_SETTINGS } from '../clickhouse/retained.ts';
 import { ANALYST_LIMITS, USERS, type User } from './users.ts';
@@ -51,7 +52,11 @@ export function usersXml(): string {
       <profile>${VIEWS_OWNER}</profile>
       <quota>default</quota>
       <grants>${queries(VIEWS_OWNER_READS.map((table) => `GRANT SELECT ON ${table}`))}</grants>
-      <databases><${DATABASE}><events><filter>${VISIBLE_ROWS}</filter></events></${DATABASE}></databases>
+      <databases><${DATABASE}>
+        <events><filter>${VISIBLE_ROWS}</filter></events>
+        <anchors><filter>${VISIBLE_WORKSPACES}</filter></anchors>
+        <anchor_batches><filter>${anchoredRows(VISIBLE_WORKSPACES)}</filter></anchor_batches>
+      </${DATABASE}></databases>
     </${VIEWS_OWNER}>
   </users>
 </clickhouse>`;
@@ -96,6 +101,9 @@ const VIEWS_OWNER_READS = [
   VIEWS.retainedFrom,
   VIEWS.visibleEvents,
   VIEWS.visibleChain,
+  TABLES.anchors,
+  TABLES.anchorBatches,
+  VIEWS.visibleAnchors,
 ];
 
 /** With these an analyst's query could use more memory than is counted, more threads, or more stack than there is. */

@@ -40,7 +40,11 @@ export const ANALYST_LIMITS = {
 export const ANALYST: User = {
   name: 'analyst',
   database: DATABASE,
-  grants: ['GRANT SELECT ON immutable.audit_events', 'GRANT SELECT ON immutable.audit_chain'],
+  grants: [
+    'GRANT SELECT ON immutable.audit_events',
+    'GRANT SELECT ON immutable.audit_chain',
+    'GRANT SELECT ON immutable.audit_anchors',
+  ],
   readOnly: true,
   profile: 'analyst',
   settings: ANALYST_LIMITS,

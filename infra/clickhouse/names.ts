@@ -18,9 +18,11 @@ export const TABLES = {
 export const VIEWS = {
   auditEvents: `${DATABASE}.audit_events`,
   auditChain: `${DATABASE}.audit_chain`,
-  /** What the two above are made of; with the rights of whoever reads them. */
+  auditAnchors: `${DATABASE}.audit_anchors`,
+  /** What the three above are made of; with the rights of whoever reads them. */
   visibleEvents: `${DATABASE}.visible_events`,
   visibleChain: `${DATABASE}.visible_chain`,
+  visibleAnchors: `${DATABASE}.visible_anchors`,
   /** From when on a workspace's events are shown. */
   retainedFrom: `${DATABASE}.retained_from`,
 } as const;

@@ -1,3 +1,4 @@
+import { ANCHOR_SCHEMAS, anchorPaths } from './anchors.ts';
 import { eventPaths } from './events.ts';
 import { exportPaths } from './exports.ts';
 import { PROOF_SCHEMAS, proofPaths } from './proofs.ts';
@@ -24,6 +25,7 @@ export function openApiDocument(): Schema {
       ...eventPaths(),
       ...verifyPaths(),
       ...proofPaths(),
+      ...anchorPaths(),
       ...exportPaths(),
       '/openapi.json': { get: DESCRIBE },
     },
@@ -31,7 +33,7 @@ export function openApiDocument(): Schema {
       securitySchemes: {
         apiKey: { type: 'http', scheme: 'bearer', description: 'An API key, `imk_…`.' },
       },
-      schemas: { ...SCHEMAS, ...PROOF_SCHEMAS },
+      schemas: { ...SCHEMAS, ...PROOF_SCHEMAS, ...ANCHOR_SCHEMAS },
     },
   };
 }

@@ -51,7 +51,20 @@ export const PROOF_SCHEMAS: Record<string, Schema> = {
     ),
     inclusion: ref('Inclusion'),
     checkpoint: { ...STRING, description: 'C2SP signed-note.' },
-    anchor: { type: 'null' },
+    anchor: {
+      ...orNull(ref('EvidenceAnchor')),
+      description: 'The oldest confirmed anchor that has the event; null where there is none yet.',
+    },
+  }),
+  EvidenceAnchor: object({
+    anchor_root: HASH,
+    leaf_index: COUNT,
+    tree_size: SEQ,
+    path: { type: 'array', items: HASH },
+    chain_id: SEQ,
+    contract: STRING,
+    tx_hash: STRING,
+    block_number: COUNT,
   }),
   VerifierKey: object(
     {
@@ -89,6 +102,11 @@ const GET_PROOF: Schema = {
       'private',
       { type: 'boolean', default: true },
       '`false` withholds personal data; everything still verifies.',
+    ),
+    parameter(
+      'checkpoint',
+      { enum: ['anchored', 'newest'], default: 'anchored' },
+      '`anchored`: that of the oldest confirmed anchor that has the event, else the newest. `newest`: the newest, without an anchor.',
     ),
   ],
   responses: {

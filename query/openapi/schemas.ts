@@ -162,7 +162,7 @@ function verificationSchema(): Schema {
     },
     part: {
       ...STRING_OR_NULL,
-      description: 'For `tree_mismatch`: the leaf, tile or checkpoint that does not fit.',
+      description: 'For `tree_mismatch`: the leaf, tile, checkpoint or anchor that does not fit.',
     },
     expected_hash: STRING_OR_NULL,
     actual_hash: STRING_OR_NULL,
@@ -177,6 +177,7 @@ function verificationSchema(): Schema {
     to_seq: orNull(SEQ),
     signed_size: { ...orNull(SEQ), description: 'How many events the newest signed checkpoint has.' },
     checkpoints_checked: COUNT,
+    anchors_checked: COUNT,
   });
 }
 

@@ -1,5 +1,6 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { hexEncode } from '../../core/bytes.ts';
+import { openNote } from '../../core/checkpoint.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import { EVIDENCE_FORMAT } from '../../core/evidence.ts';
 import {
@@ -12,8 +13,10 @@ import {
 } from '../../core/tile.ts';
 import type { Micros } from '../../core/time.ts';
 import { nativeHasher } from '../../infra/hash.ts';
+import { presentEvidenceAnchor } from '../anchors/present.ts';
+import { type AnchorRow, confirmedAnchor } from '../anchors/sql.ts';
 import { ask } from '../ask.ts';
-import { newestCheckpoint, provenEvent } from './sql.ts';
+import { coveringCheckpoint, newestCheckpoint, provenEvent } from './sql.ts';
 import type { TileReader } from './tile-reader.ts';
 
 /** The newest checkpoint of a workspace. */
@@ -38,7 +41,14 @@ export interface Evidence {
   };
   inclusion: InclusionJson;
   checkpoint: string;
-  anchor: null;
+  /** Null where the event is not anchored, or not yet confirmed. */
+  anchor: ReturnType<typeof presentEvidenceAnchor> | null;
+}
+
+/** A checkpoint with the anchor that it is a leaf of. */
+export interface Anchored {
+  checkpoint: ShownCheckpoint;
+  row: AnchorRow;
 }
 
 export interface InclusionJson {
@@ -64,6 +74,8 @@ export interface Prover {
   /** Undefined before the first was signed. */
   checkpoint(workspaceId: string): Promise<ShownCheckpoint | undefined>;
   event(workspaceId: string, id: string): Promise<ProvenRow | undefined>;
+  /** The oldest confirmed anchor that has an event; undefined where there is none. */
+  anchor(workspaceId: string, seq: number): Promise<Anchored | undefined>;
   inclusion(workspaceId: string, seq: number, treeSize: number): Promise<InclusionJson>;
   /** Hex. */
   consistency(workspaceId: string, first: number, second: number): Promise<string[]>;
@@ -103,6 +115,20 @@ export function createProver(
       const [row] = await ask<ProvenRow>(clickhouse, provenEvent(workspaceId, id), SETTINGS);
       return row;
     },
+    async anchor(workspaceId, seq) {
+      const [row] = await ask<AnchorRow>(
+        clickhouse,
+        confirmedAnchor(workspaceId, seq, witnessedOnly),
+        SETTINGS,
+      );
+      if (row === undefined) return undefined;
+      // The same checkpoint with all its cosignatures; the anchor keeps it as it was on that day.
+      const query = coveringCheckpoint(workspaceId, row.size, witnessedOnly);
+      const [cosigned] = await ask<ShownCheckpoint>(clickhouse, query, SETTINGS);
+      const own = { size: row.size, note: row.checkpoint };
+      const checkpoint = isSameText(cosigned?.note, row.checkpoint) ? (cosigned ?? own) : own;
+      return witnessedOnly && checkpoint === own ? undefined : { checkpoint, row };
+    },
     async inclusion(workspaceId, seq, treeSize) {
       const path = await hashes(workspaceId, inclusionRanges(seq - 1, treeSize), treeSize);
       return { leaf_index: seq - 1, tree_size: treeSize, path };
@@ -120,7 +146,7 @@ export function createProver(
 export function evidenceOf(
   row: ProvenRow,
   inclusion: InclusionJson,
-  checkpoint: ShownCheckpoint,
+  { checkpoint, anchor }: { checkpoint: ShownCheckpoint; anchor: AnchorRow | undefined },
   withPrivate: boolean,
 ): Evidence {
   const shown = withPrivate && row.private !== '';
@@ -136,6 +162,11 @@ export function evidenceOf(
     },
     inclusion,
     checkpoint: checkpoint.note,
-    anchor: null,
+    anchor: anchor === undefined ? null : presentEvidenceAnchor(anchor),
   };
+}
+
+function isSameText(note: string | undefined, other: string): boolean {
+  const text = openNote(note ?? '')?.text;
+  return text !== undefined && text === openNote(other)?.text;
 }

@@ -27,6 +27,8 @@ export interface ProofDeps {
   /** Only checkpoints that as many witnesses have cosigned as the policy asks for. */
   witnessedOnly?: boolean;
   retainedFrom?: (workspaceId: string, nowMs: number) => Micros | undefined;
+  /** Shared with other routes that need no key; one of its own unless given. */
+  limit?: AddressLimit;
   /** The address of who asks, behind trusted proxies. */
   clientAddress?: (request: HttpRequest) => string;
   now?: () => number;
@@ -50,14 +52,15 @@ export function proofRoutes(deps: ProofDeps): Route[] {
   const prover = createProver(clickhouse, createTileReader(clickhouse), {
     witnessedOnly: deps.witnessedOnly ?? false,
   });
-  const limit: AddressLimit = createAddressLimit(now);
+  const { limit = createAddressLimit(now), clientAddress = (request: HttpRequest) => request.remoteAddress } =
+    deps;
 
   const workspaceOf = (request: HttpRequest) =>
     authenticate(keyRing, request.header('authorization'), 'read').workspace_id;
 
   /** For everyone who knows the workspace's id, if it has a public log; as if there were none, if not. */
   function publicWorkspaceOf(request: HttpRequest): string {
-    limit((deps.clientAddress ?? ((asked) => asked.remoteAddress))(request));
+    limit(clientAddress(request));
     const workspaceId = request.params.workspace ?? '';
     if (!deps.isLogPublic(workspaceId)) throw new ImmutableError('not_found', 'There is no such public log.');
     return workspaceId;
@@ -71,22 +74,23 @@ export function proofRoutes(deps: ProofDeps): Route[] {
 
   async function getEvidence(request: HttpRequest): Promise<HttpResponse> {
     const workspaceId = workspaceOf(request);
-    const withPrivate = readWithPrivate(request.query);
+    const { withPrivate, newestWanted } = readEvidenceOptions(request.query);
     const id = readEventId(request.params.id);
-    const [row, newest] =
-      id === null ? [] : await Promise.all([prover.event(workspaceId, id), prover.checkpoint(workspaceId)]);
+    const row = id === null ? undefined : await prover.event(workspaceId, id);
     const isShown = row !== undefined && row.created_at_micros >= (retainedFrom(workspaceId, now()) ?? 0);
     if (!isShown) {
       const missing = new ImmutableError('not_found', 'There is no event with this id.');
       const soon = id !== null && mayBeUnderWay(id, now());
       return errorResponse(missing, request.id, soon ? { 'retry-after': '1' } : {});
     }
-    if (newest === undefined || newest.size < row.seq) {
+    const anchored = newestWanted ? undefined : await prover.anchor(workspaceId, row.seq);
+    const checkpoint = anchored?.checkpoint ?? (await prover.checkpoint(workspaceId));
+    if (checkpoint === undefined || checkpoint.size < row.seq) {
       const early = new ImmutableError('not_found', 'No checkpoint has this event yet: the next one will.');
       return errorResponse(early, request.id, { 'retry-after': String(RETRY_SECONDS) });
     }
-    const inclusion = await prover.inclusion(workspaceId, row.seq, newest.size);
-    const evidence = evidenceOf(row, inclusion, newest, withPrivate);
+    const inclusion = await prover.inclusion(workspaceId, row.seq, checkpoint.size);
+    const evidence = evidenceOf(row, inclusion, { checkpoint, anchor: anchored?.row }, withPrivate);
     return jsonResponse(200, evidence, { 'cache-control': 'private, no-cache', vary: 'Authorization' });
   }
 
@@ -112,7 +116,7 @@ export function proofRoutes(deps: ProofDeps): Route[] {
   }
 
   function getKeys(request: HttpRequest): HttpResponse {
-    limit((deps.clientAddress ?? ((asked) => asked.remoteAddress))(request));
+    limit(clientAddress(request));
     const parameters = readParameters(request.query);
     const workspaceId = parameters.text('workspace_id');
     if (workspaceId !== undefined && !WORKSPACE_ID.test(workspaceId)) {
@@ -227,14 +231,12 @@ async function entryBundle(
   return Buffer.concat(rows.map(({ hash }) => Buffer.from(`0020${hash}`, 'hex')));
 }
 
-function readWithPrivate(query: string): boolean {
+function readEvidenceOptions(query: string): { withPrivate: boolean; newestWanted: boolean } {
   const parameters = readParameters(query);
-  const text = parameters.text('private');
-  if (text !== undefined && text !== 'true' && text !== 'false') {
-    parameters.violations.push({ path: 'private', message: 'must be true or false' });
-  }
+  const shown = parameters.oneOf('private', ['true', 'false']);
+  const checkpoint = parameters.oneOf('checkpoint', ['anchored', 'newest']);
   refuse(parameters.violations);
-  return text !== 'false';
+  return { withPrivate: shown !== 'false', newestWanted: checkpoint === 'newest' };
 }
 
 function readSizes(query: string, size: number): { first: number; second: number } {

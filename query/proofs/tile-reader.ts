@@ -64,6 +64,15 @@ export function createTileReader(
   };
 }
 
+/** Each tile once, as wide as any of those who want it needs it. */
+export function widest(names: readonly TileName[]): TileName[] {
+  const byPlace = new Map<string, TileName>();
+  for (const name of names) {
+    if ((byPlace.get(tileKey(name))?.width ?? 0) < name.width) byPlace.set(tileKey(name), name);
+  }
+  return [...byPlace.values()];
+}
+
 /** Itself where nothing is to be cut: what was computed of a tile is known by it. */
 function cutTo(hashes: Uint8Array, length: number): Uint8Array {
   return hashes.length === length ? hashes : hashes.subarray(0, length);

@@ -5,6 +5,7 @@ import { TABLES } from '../../infra/clickhouse/names.ts';
 import { connectNats } from '../../infra/nats/connect.ts';
 import { verifyChain } from '../../query/verify.ts';
 import { type Acknowledged, type AcknowledgedById, createPromiseCheck, untilStored } from './acknowledged.ts';
+import { checkAnchors } from './anchors.ts';
 import { checkChained } from './chained.ts';
 import { createFindings, type Finding, type Report } from './findings.ts';
 import { createChainCheck, readErasures, readRows } from './stored.ts';
@@ -88,6 +89,13 @@ async function checkWith(clickhouse: ClickHouseClient, options: CheckLogOptions)
         tiles: findings.begin('every tile is what its events make'),
       };
       await checkTree(clickhouse, signer, hashes, tree, settleMs);
+      await checkAnchors(clickhouse, nc, signer, hashes, {
+        rows: findings.begin(
+          'every anchor is signed, of the tree its events make, and follows the one before',
+        ),
+        trees: findings.begin('every anchor tree is made of its checkpoints'),
+        records: findings.begin('what is read of anchors is what is on record'),
+      });
     }
     await nc.close();
   }

@@ -65,6 +65,12 @@ function describeAttempts(kind: Kind, start: () => Promise<Target>): void {
       await admin.command({
         query: `INSERT INTO immutable.erasures (workspace_id, seq, id) SELECT '${OTHER_WORKSPACE}', 1, '${SECRET}'`,
       });
+      // A day of both, and one of each: of the other's alone the transaction failed.
+      await insertAnchors(admin, [
+        { batch: 'aa', status: 'confirmed', reason: '', workspaces: [WORKSPACE, OTHER_WORKSPACE] },
+        { batch: 'bb', status: 'confirmed', reason: '', workspaces: [WORKSPACE] },
+        { batch: 'cc', status: 'failed', reason: SECRET, workspaces: [OTHER_WORKSPACE] },
+      ]);
       // Somebody else's query, with what must not be seen of it in its text, its values and its error.
       const reader = connectClickHouse(target.readerUrl);
       const asked = { query: `SELECT toUInt8({value:String}), '${SECRET}'`, query_params: { value: SECRET } };
@@ -285,6 +291,29 @@ function describeAttempts(kind: Kind, start: () => Promise<Target>): void {
       }
     });
   });
+}
+
+interface AnchorDay {
+  batch: string;
+  status: string;
+  reason: string;
+  workspaces: readonly string[];
+}
+
+async function insertAnchors(admin: ClickHouseClient, days: readonly AnchorDay[]): Promise<void> {
+  const batches = days.map(({ batch, status, reason }) => ({ id: batch, status, reason, version: 1 }));
+  const rows = days.flatMap(({ batch, workspaces }, day) =>
+    workspaces.map((workspaceId) => ({
+      id: `anc_${batch}_${workspaceId}`,
+      workspace_id: workspaceId,
+      batch_id: batch,
+      period_end: `2026-03-1${day} 00:00:00.000000`,
+      size: day + 1,
+      checkpoint: workspaceId === OTHER_WORKSPACE ? SECRET : 'plain',
+    })),
+  );
+  await admin.insert({ table: 'immutable.anchor_batches', values: batches, format: 'JSONEachRow' });
+  await admin.insert({ table: 'immutable.anchors', values: rows, format: 'JSONEachRow' });
 }
 
 /** What many attempts try to write. */

@@ -341,7 +341,7 @@ describe('migrations', () => {
       query: "SELECT count() AS n FROM system.tables WHERE database = 'immutable'",
       format: 'JSONEachRow',
     });
-    expect(await tables.json()).toEqual([{ n: 14 }]);
+    expect(await tables.json()).toEqual([{ n: 18 }]);
     await client.close();
     await fresh.stop();
   });

@@ -859,7 +859,7 @@ describe('rights', () => {
         analyst,
         "SELECT arraySort(groupArray(name)) FROM system.tables WHERE database = 'immutable'",
       ),
-    ).toEqual(['audit_chain', 'audit_events']);
+    ).toEqual(['audit_anchors', 'audit_chain', 'audit_events']);
     expect(await value(analyst, 'SELECT groupArray(name) FROM system.databases')).not.toContain('system');
     expect(
       await value(analyst, "SELECT groupArray(query) FROM merge('system', '^proc') ").catch(() => 'denied'),

@@ -9,17 +9,20 @@ import { TABLES } from '../../infra/clickhouse/names.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
 import { clientAddressBehind } from '../../infra/http/client-address.ts';
 import { startHttpServer } from '../../infra/http/server.ts';
-import type { HttpServer, Route } from '../../infra/http/types.ts';
+import type { HttpRequest, HttpServer, Route } from '../../infra/http/types.ts';
 import { createMetrics } from '../../infra/metrics.ts';
 import { createCommitter } from '../../ingest/committer.ts';
 import { createIdempotencyMemory } from '../../ingest/idempotency.ts';
 import { createIngestMetrics } from '../../ingest/metrics.ts';
 import { createRecorder } from '../../ingest/recorder.ts';
 import { ingestRoutes } from '../../ingest/routes.ts';
+import { anchorRoutes } from '../../query/anchors/routes.ts';
 import { openApiDocument } from '../../query/openapi/document.ts';
+import { createAddressLimit } from '../../query/proofs/address-limit.ts';
 import { proofRoutes } from '../../query/proofs/routes.ts';
 import { queryRoutes } from '../../query/routes.ts';
 import type { Verification } from '../../query/verify.ts';
+import { createTestAnchors, PENDING, type StoredAnchor } from '../support/anchors.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { answerChecker } from '../support/openapi.ts';
 import { chainEvents, insertSeeded, randomFrom, type SeededEvent, variedEvents } from '../support/seed.ts';
@@ -54,6 +57,8 @@ let reader: ClickHouseClient;
 let server: HttpServer;
 let routes: Route[];
 let events: SeededEvent[];
+/** Confirmed, and pending. */
+let anchored: StoredAnchor[];
 /** Every answer that was seen, as `get /events 200`. */
 const seen = new Set<string>();
 
@@ -63,13 +68,17 @@ beforeAll(async () => {
   const admin = connectClickHouse(clickhouse.adminUrl);
   events = chainEvents(WORKSPACE, variedEvents(120, randomFrom(1)));
   await insertSeeded(admin, events);
-  await storeTree(admin, testLog(WORKSPACE), events, [SIGNED]);
+  const workspaceLog = testLog(WORKSPACE);
+  await storeTree(admin, workspaceLog, events, [SIGNED]);
   await storeTree(admin, testLog(ARCHIVED), chainEvents(ARCHIVED, variedEvents(10, randomFrom(2))));
   await admin.command({
     query: `ALTER TABLE ${TABLES.events} UPDATE body = replaceOne(body, '"workspace_id":"', '"workspace_id":"x'),
         salt = '' WHERE seq = 120`,
     clickhouse_settings: { mutations_sync: '2' },
   });
+  const anchors = createTestAnchors(admin);
+  const upTo = (size: number) => [{ log: workspaceLog, events, size }];
+  anchored = [...(await anchors.anchor(upTo(50))), ...(await anchors.anchor(upTo(100), PENDING))];
   await admin.close();
   reader = connectClickHouse(clickhouse.readerUrl);
   const keyRing = createKeyRing();
@@ -90,17 +99,29 @@ beforeAll(async () => {
       revoked_at: null,
     });
   }
+  // It stands still, so that no time brings a new token of the limit.
+  const limit = createAddressLimit(() => STARTED_MS);
+  const clientAddress = (request: HttpRequest) => request.header('x-test-address') ?? 'modest';
   routes = [
     ...edgeRoutes(keyRing),
     ...queryRoutes({ clickhouse: reader, keyRing, cursorKey: new Uint8Array(32) }),
+    ...anchorRoutes({
+      clickhouse: reader,
+      keyRing,
+      cursorKey: new Uint8Array(32),
+      isSigned: () => true,
+      records: anchors.records,
+      limit,
+      clientAddress,
+    }),
     ...proofRoutes({
       clickhouse: reader,
       keyRing,
       signingKeys: () => SIGNING_KEYS,
       logOrigin: LOG_ORIGIN,
       isLogPublic: (workspaceId) => workspaceId === WORKSPACE || workspaceId === ARCHIVED,
-      clientAddress: (request) => request.header('x-test-address') ?? 'modest',
-      // It stands still, so that no time brings a new token of the limit.
+      limit,
+      clientAddress,
       now: () => STARTED_MS,
     }),
   ];
@@ -222,6 +243,28 @@ describe('answers are as described:', () => {
     await expectDescribed(404, 'get /events/{id}/proof', get(SIGNED + 1));
   });
 
+  test('anchors, with a key and without', async () => {
+    await expectDescribed(200, 'get /anchors');
+    await expectDescribed(200, 'get /anchors', { path: '/anchors?limit=1' });
+    await expectDescribed(400, 'get /anchors', { path: '/anchors?cursor=altered' });
+    await expectDescribed(422, 'get /anchors', { path: '/anchors?limit=0' });
+    for (const { id } of anchored) {
+      await expectDescribed(200, 'get /anchors/{id}', { path: `/anchors/${id}` });
+      await expectDescribed(200, 'get /anchors/{id}/verify', { path: `/anchors/${id}/verify` });
+      const open = { path: `/public/anchors/${id}/verify`, key: null };
+      await expectDescribed(200, 'get /public/anchors/{id}/verify', open);
+    }
+    await expectDescribed(404, 'get /anchors/{id}', { path: '/anchors/none' });
+    await expectDescribed(404, 'get /anchors/{id}/verify', { path: '/anchors/none/verify' });
+    await expectDescribed(404, 'get /public/anchors/{id}/verify', { path: '/public/anchors/none/verify' });
+    const lookUp = 'get /public/anchors/lookup';
+    const tx = `/public/anchors/lookup?tx_hash=${anchored[0]!.batch.inclusion?.tx_hash}`;
+    const { data } = await expectDescribed(200, lookUp, { path: tx, key: null });
+    expect(data).toMatchObject({ anchor: { id: anchored[0]!.id } });
+    await expectDescribed(404, lookUp, { path: `${tx}&merkle_root=${'0'.repeat(64)}`, key: null });
+    await expectDescribed(422, lookUp, { key: null });
+  });
+
   test('consistency, and the log itself', async () => {
     await expectDescribed(200, 'get /consistency', { path: '/consistency?first=1' });
     await expectDescribed(200, 'get /consistency', { path: `/consistency?first=${SIGNED}` });
@@ -255,6 +298,8 @@ describe('answers are as described:', () => {
       ...greedy,
       path: `${log}/tile/0/000`,
     });
+    await expectDescribed(429, 'get /public/anchors/lookup', greedy);
+    await expectDescribed(429, 'get /public/anchors/{id}/verify', greedy);
   });
 
   test('events sent', async () => {
@@ -300,6 +345,11 @@ describe('answers are as described:', () => {
       ['get /tile/{tile}', '/tile/0/000.p/1'],
       ['get /consistency', '/consistency?first=1'],
       ['get /log/events', '/log/events'],
+      ['get /anchors', '/anchors'],
+      ['get /anchors/{id}', `/anchors/${anchored[0]!.id}`],
+      ['get /anchors/{id}/verify', `/anchors/${anchored[0]!.id}/verify`],
+      ['get /public/anchors/{id}/verify', `/public/anchors/${anchored[0]!.id}/verify`],
+      ['get /public/anchors/lookup', `/public/anchors/lookup?tx_hash=0x${'0'.repeat(64)}`],
       ['get /public/logs/{workspace}/checkpoint', `/public/logs/${WORKSPACE}/checkpoint`],
       ['get /public/logs/{workspace}/tile/{tile}', `/public/logs/${WORKSPACE}/tile/0/000.p/1`],
     ] as const) {
@@ -316,6 +366,7 @@ describe('answers are as described:', () => {
     const elsewhere = [
       'get /events 429',
       'get /verify 429',
+      'get /anchors/{id}/verify 429',
       'post /events 503',
       'post /events/batch 503',
       'post /events/batch 413',
@@ -325,11 +376,13 @@ describe('answers are as described:', () => {
 });
 
 describe('the description', () => {
-  test('names every route that is served, and no other', () => {
-    const served = routes.map(
-      ({ method, path }) =>
-        `${method.toLowerCase()} ${path.replace('/api/v1', '').replace(/[:*](\w+)/g, '{$1}')}`,
-    );
+  test('names every route of the API that is served, and no other', () => {
+    const served = routes
+      .filter(({ path }) => path.startsWith('/api/v1/'))
+      .map(
+        ({ method, path }) =>
+          `${method.toLowerCase()} ${path.replace('/api/v1', '').replace(/[:*](\w+)/g, '{$1}')}`,
+      );
     expect(operations().sort()).toEqual(served.sort());
   });
 

@@ -375,6 +375,7 @@ describe('a log that was not changed', () => {
       to_seq: ROWS,
       signed_size: ROWS,
       checkpoints_checked: SIZES.length,
+      anchors_checked: 0,
     });
   });
 

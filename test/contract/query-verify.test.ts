@@ -530,6 +530,7 @@ describe('what is no break', () => {
       to_seq: null,
       signed_size: null,
       checkpoints_checked: 0,
+      anchors_checked: 0,
     });
   });
 });

@@ -5,8 +5,10 @@ import type { CompleteEvent, EventInput } from '../../core/event.ts';
 import type { JsonObject } from '../../core/json.ts';
 import { workspaceAnalystName, workspaceAnalystPassword } from '../../infra/chdb/workspace-analyst.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
+import { createTestAnchors, PENDING, type StoredAnchor } from '../support/anchors.ts';
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts';
 import { chainEvents, headOf, insertSeeded, type SeededEvent } from '../support/seed.ts';
+import { testLog } from '../support/tree.ts';
 
 /** Every query of docs/sql.md is run as an analyst of one workspace, and its answer compared. */
 
@@ -16,6 +18,8 @@ const OTHER_WORKSPACE = 'ws_00000000000000bb';
 let server: TestClickHouse;
 let analyst: ClickHouseClient;
 let events: SeededEvent[];
+/** By day. */
+const anchored: StoredAnchor[][] = [];
 
 beforeAll(async () => {
   server = await startTestClickHouse();
@@ -24,6 +28,18 @@ beforeAll(async () => {
   await insertSeeded(writer, events);
   // The same story elsewhere: were it seen, nearly every answer below would be another.
   await insertSeeded(writer, storyOf(OTHER_WORKSPACE));
+  const anchors = createTestAnchors(writer);
+  for (const bend of [{}, PENDING]) {
+    const of = (workspaceId: string, size: number) => ({
+      log: testLog(workspaceId),
+      events: storyOf(workspaceId),
+      size,
+    });
+    const days = bend === PENDING ? [STORY.length, 12] : [7, 5];
+    anchored.push(
+      await anchors.anchor([of(WORKSPACE, days[0] ?? 0), of(OTHER_WORKSPACE, days[1] ?? 0)], bend),
+    );
+  }
   await writer.close();
   const url = new URL(server.analystUrl);
   url.username = workspaceAnalystName(WORKSPACE);
@@ -120,6 +136,24 @@ function at(time: string): string {
 
 /** Headings and first words of what stands before each query, with the rows that it must answer. */
 const EXPECTED: [query: string, rows: () => unknown[]][] = [
+  [
+    '`audit_anchors` holds',
+    () => {
+      const [confirmed, pending] = anchored.map(([own]) => own);
+      const { inclusion } = confirmed!.batch;
+      return [
+        [pending?.periodEnd, STORY.length - 7, 'pending', '', null, null],
+        [
+          confirmed?.periodEnd,
+          7,
+          'confirmed',
+          inclusion?.tx_hash,
+          inclusion?.block_number,
+          inclusion?.block_time,
+        ],
+      ];
+    },
+  ],
   [
     'Who touched this resource?',
     () => [

@@ -1,9 +1,8 @@
 import { execFile } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { expect, it, test } from 'vitest';
-import { describeNeeding, type Need } from '../support/requirements.ts';
+import { describeNeeding, programs } from '../support/requirements.ts';
 import vectors from '../vectors/integrity-v1.json' with { type: 'json' };
 
 /** The shell scripts that docs/verify.md shows, run as they stand there. */
@@ -24,27 +23,6 @@ async function run(script: string): Promise<Ended> {
     const { code, stdout } = Object(error);
     return { code: Number(code), stdout: String(stdout) };
   }
-}
-
-function programs(name: string, ...names: string[]): Need {
-  return {
-    name,
-    missing: async () => {
-      const absent = names.filter((program) => !isOnPath(program));
-      return absent.length === 0 ? undefined : `${absent.join(' and ')} is not on PATH`;
-    },
-  };
-}
-
-function isOnPath(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
 }
 
 /** Where data stands: between single quotes, but no words, formats or prefixes of the script. */

@@ -29,7 +29,7 @@ export interface TestQuery {
 /** `readerUrl`: ClickHouse's address for the user `reader`. */
 export async function startTestQuery(
   readerUrl: string,
-  options: Pick<QueryDeps, 'searchBudget' | 'signer'> = {},
+  options: Pick<QueryDeps, 'searchBudget' | 'signer' | 'anchors'> = {},
 ): Promise<TestQuery> {
   const clickhouse: ClickHouseClient = connectClickHouse(readerUrl);
   const keyRing = createKeyRing();

@@ -1,6 +1,6 @@
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { describe } from 'vitest';
 import { findAnvil } from '../../infra/evm/anvil.ts';
 import { LIBREOFFICE_FOLDER } from './libreoffice.ts';
@@ -67,6 +67,28 @@ export const anvil: Need = {
     }
   },
 };
+
+/** Programs of the system, all of them. */
+export function programs(name: string, ...names: string[]): Need {
+  return {
+    name,
+    missing: async () => {
+      const absent = names.filter((program) => !isOnPath(program));
+      return absent.length === 0 ? undefined : `${absent.join(' and ')} is not on PATH`;
+    },
+  };
+}
+
+function isOnPath(program: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
 
 function engineSockets(): string[] {
   const home = process.env.HOME ?? '/root';

@@ -52,6 +52,9 @@ const HIDDEN_TABLES = [
   'restored_events',
   'retention_windows',
   'retained_from',
+  'anchors',
+  'anchor_batches',
+  'visible_anchors',
 ].flatMap((table) => [
   refused(`SELECT * FROM immutable.${table}`),
   refused(`SELECT count() FROM immutable.\`${table}\``),
@@ -102,6 +105,46 @@ const OTHER_WORKSPACES: Attempt[] = [
   refused(`SELECT min(actor_name) FROM ${EVENTS} SETTINGS use_query_cache = 1`),
   refused(`SELECT _part, _partition_id FROM ${EVENTS}`),
   refused(`SELECT search_text FROM ${EVENTS}`),
+];
+
+/** Anchors are of one workspace each; a tree, and how it stands, of those whose anchors are in it. */
+const ANCHORS: Attempt[] = [
+  {
+    sql: 'SELECT count(), uniqExact(workspace_id), any(workspace_id), groupUniqArray(status) FROM audit_anchors',
+    expected: { answer: `2\t1\t${WORKSPACE}\t['confirmed']\n` },
+  },
+  none(`SELECT count() FROM audit_anchors WHERE workspace_id = '${OTHER_WORKSPACE}'`),
+  none(`SELECT count() FROM audit_anchors WHERE workspace_id != '${WORKSPACE}' SETTINGS enable_analyzer = 0`),
+  none(`SELECT countIf(checkpoint LIKE '%${OTHER_WORKSPACE}%') FROM audit_anchors`),
+  none(`SELECT count() FROM audit_anchors WHERE reason ${LIKE_SECRET}`),
+  ...[
+    `throwIf(reason ${LIKE_SECRET})`,
+    `throwIf(status = 'failed')`,
+    `throwIf(checkpoint ${LIKE_SECRET})`,
+    `throwIf(workspace_id != '${WORKSPACE}')`,
+  ].flatMap((condition) =>
+    [
+      '',
+      ' SETTINGS enable_analyzer = 0',
+      ' SETTINGS query_plan_merge_filters = 1, optimize_move_to_prewhere = 1',
+      " SETTINGS short_circuit_function_evaluation = 'disable'",
+      " SETTINGS additional_table_filters = {'immutable.anchor_batches': '1', 'immutable.anchors': '1'}",
+      ' SETTINGS apply_row_policy_after_final = 1',
+      ' SETTINGS final = 0',
+    ].map(
+      (settings): Attempt => ({
+        sql: `SELECT count() FROM audit_anchors WHERE NOT ${condition}${settings}`,
+        expected: { answer: '2\n' },
+      }),
+    ),
+  ),
+  {
+    sql: `SELECT count() FROM ${EVENTS} AS a FULL JOIN audit_anchors AS b ON a.seq = b.size`,
+    expected: { answer: `${EVENTS_A_WORKSPACE}\n` },
+  },
+  embedded(refused(`SELECT count() FROM audit_anchors SETTINGS promql_table = '*'`)),
+  embedded(refused(`SELECT count() FROM (SELECT * FROM audit_anchors SETTINGS promql_table = '*')`)),
+  refused(`INSERT INTO audit_anchors (id) VALUES ('x')`),
 ];
 
 /** The setting that tells the embedded server's row policy whose events to show, by every road that settings go. */
@@ -376,13 +419,13 @@ const SYSTEM_IN_DISGUISE: Attempt[] = [
 const METADATA: Attempt[] = [
   {
     sql: 'SELECT arraySort(groupArray(name)) FROM system.tables WHERE database = currentDatabase()',
-    expected: { answer: "['audit_chain','audit_events']\n" },
+    expected: { answer: "['audit_anchors','audit_chain','audit_events']\n" },
   },
   {
-    sql: "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table NOT IN ('audit_chain', 'audit_events')",
+    sql: "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table NOT IN ('audit_anchors', 'audit_chain', 'audit_events')",
     expected: { answer: '0\n' },
   },
-  { sql: 'SHOW TABLES', expected: { answer: 'audit_chain\naudit_events\n' } },
+  { sql: 'SHOW TABLES', expected: { answer: 'audit_anchors\naudit_chain\naudit_events\n' } },
   { sql: "SELECT count() FROM system.settings WHERE value LIKE '%bee_secret%'", expected: { answer: '0\n' } },
   { sql: 'SHOW GRANTS', expected: { answer: /^(?![\s\S]*(INSERT|ALTER|events\b(?<!audit_events)))/ } },
   // Whether a table is there is no secret; its contents are.
@@ -657,6 +700,7 @@ export const BOMBS: { name: string; sql: string; search?: string; withinMs: numb
 export const ATTEMPTS: readonly Attempt[] = [
   ...HIDDEN_TABLES,
   ...OTHER_WORKSPACES,
+  ...ANCHORS,
   ...BINDING_SETTING,
   ...INNER_SETTINGS,
   ...STANDSTILL,
