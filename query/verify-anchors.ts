@@ -5,10 +5,10 @@ import { nativeHasher } from '../infra/hash.ts';
 import { checkpointOf } from './anchors/check.ts';
 import {
   type AnchorPair,
+  COPY_LAG_MS,
   inspectAnchors,
   LOOK_AGAIN_MS,
   mayBeLate,
-  PATIENCE_MS,
 } from './anchors/inspector.ts';
 import type { AnchorRecords } from './anchors/records.ts';
 import { type AnchorRow, storedAnchors } from './anchors/sql.ts';
@@ -37,7 +37,7 @@ export async function verifyAnchors(
   workspaceId: string,
   { fromSeq, toSeq }: { fromSeq: number; toSeq: number },
 ): Promise<AnchorVerification> {
-  const deadline = performance.now() + PATIENCE_MS;
+  const deadline = performance.now() + (options.copyLagMs ?? COPY_LAG_MS);
   for (;;) {
     const { isLate, ...found } = await lookOnce(options, workspaceId, { fromSeq, toSeq });
     if (!isLate || performance.now() > deadline) return found;

@@ -40,6 +40,8 @@ export interface Signer {
   isSigned(workspaceId: string, note: string): boolean;
   /** How many events the newest checkpoint has; 0 if none was signed. */
   signedSize(workspaceId: string): Promise<number>;
+  /** For how long what was just signed, or anchored, may be missing in ClickHouse; some seconds unless told. */
+  copyLagMs?: number;
 }
 
 export interface TreeCheckOptions extends Signer {
@@ -53,7 +55,7 @@ const MAX_CHECKPOINTS = 100;
 export async function openTreeCheck(options: TreeCheckOptions, workspaceId: string): Promise<TreeCheck> {
   const { query } = options;
   const keptElsewhere = await options.signedSize(workspaceId);
-  const newest = await newestCheckpoint(query, workspaceId, keptElsewhere);
+  const newest = await newestCheckpoint(options, workspaceId, keptElsewhere);
   const signedSize = Math.max(newest?.size ?? 0, keptElsewhere);
   let checkpointsChecked = 0;
 
@@ -119,11 +121,11 @@ const TABLE_LAG_MS = 10_000;
 const LOOK_AGAIN_MS = 500;
 
 async function newestCheckpoint(
-  query: TreeCheckOptions['query'],
+  { query, copyLagMs = TABLE_LAG_MS }: TreeCheckOptions,
   workspaceId: string,
   atLeast: number,
 ): Promise<CheckpointRow | undefined> {
-  const deadline = performance.now() + TABLE_LAG_MS;
+  const deadline = performance.now() + copyLagMs;
   for (;;) {
     const [newest] = await query<CheckpointRow>(
       checkpointsOf(workspaceId, { from: 1, to: Number.MAX_SAFE_INTEGER, most: 1 }),

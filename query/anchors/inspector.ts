@@ -15,6 +15,7 @@ export interface InspectorDeps {
   isSigned(workspaceId: string, note: string): boolean;
   /** Undefined where there are none to look into. */
   records: AnchorRecords | undefined;
+  copyLagMs?: number;
   now?: () => number;
 }
 
@@ -58,7 +59,7 @@ function firstEventOfPair({ row, before }: AnchorPair): number {
 }
 
 /** What is followed of the records may be a moment behind the copy. */
-export const PATIENCE_MS = 3_000;
+export const COPY_LAG_MS = 3_000;
 export const LOOK_AGAIN_MS = 250;
 
 /** One anchor, looked at again for some seconds where its copy may be on its way. Null if it is no more. */
@@ -67,7 +68,7 @@ export async function inspectAnchor(
   id: string,
   workspaceId: string | undefined,
 ): Promise<{ row: AnchorRow; findings: AnchorFindings } | null> {
-  const deadline = performance.now() + PATIENCE_MS;
+  const deadline = performance.now() + (deps.copyLagMs ?? COPY_LAG_MS);
   for (;;) {
     const [row] = await deps.query<AnchorRow>(anchorById(id, workspaceId));
     if (row === undefined) return null;

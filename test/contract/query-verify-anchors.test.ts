@@ -35,6 +35,7 @@ beforeAll(async () => {
         return log !== undefined && verifyNote(note, [verifierKeyOf(log.key)], nativeHasher).ok;
       },
       signedSize: async () => ROWS,
+      copyLagMs: 200,
     },
   });
 });

@@ -32,6 +32,7 @@ beforeAll(async () => {
         return log !== undefined && verifyNote(note, [verifierKeyOf(log.key)], nativeHasher).ok;
       },
       signedSize: async (workspaceId) => signed.get(workspaceId) ?? 0,
+      copyLagMs: 200,
     },
   });
   // What is tampered with here is written minutes after it was chained, as whoever tampers would.
