@@ -159,6 +159,12 @@ describe('a transaction that was sent', () => {
       kind: 'sign',
       nonce: 8,
     });
+    // Having looked, it need not look again when it had to wait for the market.
+    const later = NOW + SETTINGS.nonceSettleMs;
+    const dear = { maxFeePerGas: 6n * GWEI, maxPriorityFeePerGas: 1n };
+    const waiting = at(first.batch, { nextNonce: 8, fees: dear }, later);
+    expect(waiting.action.kind).toBe('wait');
+    expect(at(waiting.batch, { nextNonce: 8 }, later).action.kind).toBe('sign');
     // The block was reorganised away: the nonce is its own again.
     const again = at(first.batch, { nextNonce: 7 });
     expect(again).toMatchObject({ batch: { nonce_lost_at: null }, action: { kind: 'send' } });

@@ -83,7 +83,7 @@ function liveAttempt(attempts: readonly AnchorAttempt[], nextNonce: number): Anc
 function afterLostNonce(batch: AnchorBatch, seen: Observation, nowMs: number, settings: StepSettings): Step {
   const lostAt = batch.nonce_lost_at ?? timestamp(nowMs);
   if (nowMs - timestampMs(lostAt) >= settings.nonceSettleMs) {
-    return offer({ ...batch, nonce_lost_at: null }, 'sign', seen.nextNonce, seen.fees, seen, settings);
+    return offer({ ...batch, nonce_lost_at: lostAt }, 'sign', seen.nextNonce, seen.fees, seen, settings);
   }
   const reason = 'The nonce was used by another transaction of the account; the root is being looked for.';
   return waitingFor({ ...batch, nonce_lost_at: lostAt }, reason);
@@ -165,7 +165,13 @@ function gwei(wei: bigint): string {
 
 /** With a transaction that was signed and is about to be sent: kept first, so that it is never signed twice. */
 export function withAttempt(batch: AnchorBatch, attempt: Attempt): AnchorBatch {
-  return { ...batch, status: 'submitted', reason: null, attempts: [...batch.attempts, keptAttempt(attempt)] };
+  return {
+    ...batch,
+    status: 'submitted',
+    reason: null,
+    nonce_lost_at: null,
+    attempts: [...batch.attempts, keptAttempt(attempt)],
+  };
 }
 
 /** The ledger would refuse the root at this moment. Nothing was sent, and so nothing paid; it is asked again. */
