@@ -59,6 +59,7 @@ export interface Tally<Name extends string> {
   skip(name: Name, why: string): void;
   /** The outcome of a check that is made in one go. */
   settle(name: Name, outcome: Outcome, detail?: string): void;
+  hasProblems(): boolean;
   /** A check of which nothing was said has passed. */
   report(): Report<Name>;
 }
@@ -96,6 +97,7 @@ export function createTally<Name extends string>(meanings: CheckMeanings<Name>):
       if (check.outcome !== 'failed') check.outcome = outcome;
       check.detail = detail;
     },
+    hasProblems: () => [...found.values()].some(({ count }) => count > 0),
     report() {
       const checks = [...found].map(([name, { outcome, detail, problems, count }]): Check<Name> => {
         if (problems.length === 0)

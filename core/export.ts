@@ -106,6 +106,22 @@ export interface ExportReport extends Report<ExportCheckName> {
   erased: number;
 }
 
+/** Rows that stand one behind the other, nothing being wrong with any of them or between two. */
+export interface SoundRows {
+  rows: number;
+  erased: number;
+  first: PlacedRow;
+  last: PlacedRow;
+  /** So many of them come before the last one that the row behind it does not name as its predecessor. */
+  unlinked: number;
+}
+
+/** Where a row stands in the chain and in time. */
+export interface PlacedRow extends ExportEnd {
+  /** Null where nothing vouches for it, as in CSV. */
+  created_at: string | null;
+}
+
 /** Checks an export row by row, in the memory of one. */
 export interface ExportChecker {
   /** A line of an NDJSON file. */
@@ -114,6 +130,10 @@ export interface ExportChecker {
   row(row: unknown): void;
   /** A row of which nothing is known but its place in the chain, as in CSV. */
   link(row: { seq: unknown; event_hash: unknown; previous_event_hash: unknown }): void;
+  /** Rows that were lines of another checker with the same manifest, whose `sound` this is. */
+  append(rows: SoundRows): void;
+  /** The rows so far; undefined where there are none, or something is wrong with them. */
+  sound(): SoundRows | undefined;
   /** The rest of the file cannot be read. */
   unreadable(detail: string): void;
   /** What the file was found to be; called once, after the last row. */
@@ -129,9 +149,8 @@ export function createExportChecker(
   const tally = createTally(EXPORT_CHECKS);
   let rows = 0;
   let erased = 0;
-  let first: ExportEnd | undefined;
-  let last: ExportEnd | undefined;
-  let lastCreatedAt = '';
+  let first: PlacedRow | undefined;
+  let last: PlacedRow | undefined;
   /** Rows that the one behind them does not name as its predecessor. */
   let unlinked = 0;
 
@@ -149,9 +168,6 @@ export function createExportChecker(
     if (hash !== event_hash) {
       tally.problem('event_hash', `computed ${hash}, found ${shorten(event_hash)}`, seq);
     }
-    if (created_at <= lastCreatedAt)
-      tally.problem('chain', `is of ${created_at}, not after ${lastCreatedAt}`, seq);
-    lastCreatedAt = created_at;
     follow(texts);
   }
 
@@ -197,19 +213,22 @@ export function createExportChecker(
     }
   }
 
-  function follow(end: ExportEnd): void {
-    first ??= end;
+  function follow(row: PlacedRow): void {
+    first ??= row;
     if (last !== undefined) {
-      const isNext = end.seq === last.seq + 1;
-      const isLinked = isNext && end.previous_event_hash === last.event_hash;
+      if (row.created_at !== null && last.created_at !== null && row.created_at <= last.created_at) {
+        tally.problem('chain', `is of ${row.created_at}, not after ${last.created_at}`, row.seq);
+      }
+      const isNext = row.seq === last.seq + 1;
+      const isLinked = isNext && row.previous_event_hash === last.event_hash;
       if (!isLinked) unlinked = rows - 1;
-      if (end.seq <= last.seq) tally.problem('chain', `stands after event ${last.seq}`, end.seq);
-      else if (isNext && !isLinked) tally.problem('chain', `does not follow event ${last.seq}`, end.seq);
+      if (row.seq <= last.seq) tally.problem('chain', `stands after event ${last.seq}`, row.seq);
+      else if (isNext && !isLinked) tally.problem('chain', `does not follow event ${last.seq}`, row.seq);
       else if (!isNext && manifest.complete) {
-        tally.problem('chain', `stands after event ${last.seq}: what is between is missing`, end.seq);
+        tally.problem('chain', `stands after event ${last.seq}: what is between is missing`, row.seq);
       }
     }
-    last = end;
+    last = row;
   }
 
   function checkEnds(): void {
@@ -252,8 +271,21 @@ export function createExportChecker(
     link({ seq, event_hash, previous_event_hash }) {
       rows += 1;
       if (isCount(seq) && typeof event_hash === 'string' && isTextOrNull(previous_event_hash)) {
-        follow({ seq, event_hash, previous_event_hash });
+        follow({ seq, created_at: null, event_hash, previous_event_hash });
       } else tally.problem('row', `row ${rows} has not the cells of an event`);
+    },
+    append(more) {
+      const before = rows;
+      rows += 1;
+      follow(more.first);
+      rows = before + more.rows;
+      erased += more.erased;
+      if (more.unlinked > 0) unlinked = before + more.unlinked;
+      last = more.last;
+    },
+    sound() {
+      if (first === undefined || last === undefined || tally.hasProblems()) return undefined;
+      return { rows, erased, first: placeOf(first), last: placeOf(last), unlinked };
     },
     unreadable: (detail) => tally.problem('row', `after row ${rows}: ${detail}`),
     end(file) {
@@ -277,10 +309,15 @@ const ASK_FOR_EVIDENCE =
 const NO_TEXTS = 'a CSV file does not hold the texts that were hashed';
 const UNVOUCHED_CELLS = `${NO_TEXTS}, so nobody vouches for its cells: ask for NDJSON or Parquet`;
 
+/** Of a row that may hold far more. */
+function placeOf({ seq, created_at, event_hash, previous_event_hash }: PlacedRow): PlacedRow {
+  return { seq, created_at, event_hash, previous_event_hash };
+}
+
 // --- One row ---------------------------------------------------------------------------------------
 
 /** What a row was hashed from, each of the form without which the hashed text could be cut in two ways. */
-interface RowTexts extends ExportEnd {
+interface RowTexts extends PlacedRow {
   created_at: string;
   body: string;
   /** Empty where it was erased. */

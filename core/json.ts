@@ -25,7 +25,20 @@ export function isJsonObject(value: unknown): value is JsonObject {
  * the last. `value` is what `JSON.parse` makes of `text`: it has fewer members than the text has names.
  */
 export function hasTwins(text: string, value: unknown): boolean {
-  return namesIn(text) > membersOf(value);
+  const members = membersOf(value);
+  // Nearly always the quick count is enough: it takes an eighth of the time.
+  return mostNamesIn(text) > members && namesIn(text) > members;
+}
+
+/** Not fewer than there are: a quote and a colon may also stand within a string. */
+function mostNamesIn(text: string): number {
+  let names = 0;
+  for (let at = text.indexOf(':'); at !== -1; at = text.indexOf(':', at + 1)) {
+    const before = text.charCodeAt(at - 1);
+    if (before === QUOTE) names += 1;
+    else if (before <= SPACE) return Number.POSITIVE_INFINITY; // blanks between a name and its colon
+  }
+  return names;
 }
 
 /** How many strings of a JSON text are names of members: only these are followed by a colon. */
@@ -45,14 +58,25 @@ function membersOf(value: unknown): number {
   const open: unknown[] = [value];
   while (open.length > 0) {
     const next = open.pop();
-    if (typeof next !== 'object' || next === null) continue;
-    const values: unknown[] = Array.isArray(next) ? next : Object.values(next);
-    if (!Array.isArray(next)) members += values.length;
-    for (const inner of values) if (typeof inner === 'object') open.push(inner);
+    if (!isJsonObject(next)) {
+      if (Array.isArray(next)) for (const inner of next) if (isNested(inner)) open.push(inner);
+      continue;
+    }
+    for (const name in next) {
+      members += 1;
+      const inner = next[name];
+      if (isNested(inner)) open.push(inner);
+    }
   }
   return members;
 }
 
+function isNested(value: unknown): boolean {
+  return typeof value === 'object' && value !== null;
+}
+
+const SPACE = 32;
+const QUOTE = 34;
 const BACKSLASH = 92;
 
 /** Behind the closing quote of the string that begins at `start`. */

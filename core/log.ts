@@ -1,5 +1,5 @@
 import { type ArchivedEvent, checkRecorded, parseArchiveLine } from './archive.ts';
-import { base64Encode, equalBytes, hexDecode } from './bytes.ts';
+import { base64Encode, equalBytes, hexDecode, hexEncode } from './bytes.ts';
 import { type Checkpoint, parseCheckpointNote, workspaceOf } from './checkpoint.ts';
 import { type CheckMeanings, createTally, type Report, type Tally } from './checks.ts';
 import { ImmutableError } from './errors.ts';
@@ -64,10 +64,35 @@ export interface LogSource {
   checkpoint(): Promise<string>;
   tile: FetchTile;
   /**
-   * Events from `first` on, in order, as lines of an archive, some at a time; those that are gone are left out,
-   * and so may be any after the latest checkpoint. Undefined for a source without events.
+   * Events from `first` on, in order, some at a time; those that are gone are left out, and so may be any after the
+   * latest checkpoint. Undefined for a source without events.
    */
-  events?: (first: number) => AsyncIterable<readonly string[]>;
+  events?: (first: number) => AsyncIterable<LogEvents>;
+}
+
+/** Some events of a log that stand one behind the other. */
+export interface LogEvents {
+  /** Each as a line of an archive. */
+  lines: () => readonly string[];
+  /** What `soundEvents` made of these lines, where it was asked already, on another core perhaps. */
+  sound?: SoundEvents | undefined;
+}
+
+/**
+ * Events without a gap that are what was recorded, each of them, and follow one another. What is left to be
+ * checked is whether they are those of the log.
+ */
+export interface SoundEvents {
+  /** That they belong to. */
+  workspaceId: string;
+  count: number;
+  erased: number;
+  first: ArchivedEvent;
+  last: ArchivedEvent;
+  /** The hash of each event, 32 bytes. */
+  eventHashes: Uint8Array;
+  /** And what it is in the tree. */
+  leaves: Uint8Array;
 }
 
 /** Every check of a log, in the order in which they are told. */
@@ -237,11 +262,47 @@ async function checkLeafTiles(
   }
 }
 
+/** Undefined where anything is wrong with the events of these lines, or there are none. */
+export function soundEvents(
+  lines: readonly string[],
+  workspaceId: string,
+  hasher: Hasher = portableHasher,
+): SoundEvents | undefined {
+  const eventHashes = new Uint8Array(lines.length * HASH_BYTES);
+  const leaves = new Uint8Array(lines.length * HASH_BYTES);
+  let [count, erased, problems] = [0, 0, 0];
+  let first: ArchivedEvent | undefined;
+  let last: ArchivedEvent | undefined;
+  for (const line of lines) {
+    const event = parseArchiveLine(line);
+    if (event === undefined || (last !== undefined && !follows(event, last))) return undefined;
+    checkRecorded(event, workspaceId, () => (problems += 1), hasher);
+    const hash = hexDecode(event.event_hash);
+    if (problems > 0 || hash === null) return undefined;
+    eventHashes.set(hash, count * HASH_BYTES);
+    leaves.set(leafHash(hash, hasher), count * HASH_BYTES);
+    if (event.private === '') erased += 1;
+    count += 1;
+    first ??= event;
+    last = event;
+  }
+  if (first === undefined || last === undefined) return undefined;
+  return { workspaceId, count, erased, first, last, eventHashes, leaves };
+}
+
+function follows(event: ArchivedEvent, before: ArchivedEvent): boolean {
+  return (
+    event.seq === before.seq + 1 &&
+    event.previous_event_hash === before.event_hash &&
+    event.created_at > before.created_at
+  );
+}
+
 /** The events after the first `from`, each by itself, with the one before, and with its leaf. */
 async function checkEvents(
   visit: Visit,
   tiles: TileReader,
-  events: AsyncIterable<readonly string[]>,
+  events: AsyncIterable<LogEvents>,
   from: number,
 ): Promise<void> {
   const { checkpoint, tally, covered, hasher, onProgress } = visit;
@@ -261,32 +322,56 @@ async function checkEvents(
       tile = { index: tile.index + 1, leaves: await tiles.leaves(tile.index + 1) };
       covered.leafTiles += 1;
     }
-    const place = (leafIndex % TILE_WIDTH) * HASH_BYTES;
-    return tile.leaves.subarray(place, place + HASH_BYTES);
+    return hashAt(tile.leaves, leafIndex % TILE_WIDTH);
+  }
+
+  function count(events: number, erased: number, firstSeq: number): void {
+    covered.events += events;
+    covered.erased += erased;
+    covered.firstSeq ??= firstSeq;
   }
 
   async function checkEvent(event: ArchivedEvent): Promise<void> {
     checkRecorded(event, workspaceId, tally.problem, hasher);
-    if (event.private === '') covered.erased += 1;
-    covered.firstSeq ??= event.seq;
-    covered.events += 1;
+    count(1, event.private === '' ? 1 : 0, event.seq);
     if (event.seq <= seq) {
       tally.problem('complete', `stands after event ${seq}`, event.seq);
       return;
     }
-    if (before !== undefined && event.seq > seq + 1)
-      tally.problem('complete', missing(seq + 1, event.seq - 1));
     await checkPredecessor(event);
-    if (!isLeafOf(event.event_hash, await leafOf(event.seq - 1))) {
-      const width = tileWidth({ level: 0, index: tile.index }, size);
-      const name = tilePath({ level: 0, index: tile.index, width });
-      tally.problem('inclusion', `the hash ${event.event_hash} is not its leaf in ${name}`, event.seq);
-    }
+    const leaf = await leafOf(event.seq - 1);
+    if (!isLeafOf(event.event_hash, leaf)) tellWrongLeaf(event.seq, event.event_hash);
     before = event;
     seq = event.seq;
   }
 
+  /** The same, for events of which only their place is left to be checked. */
+  async function checkSound(sound: SoundEvents): Promise<void> {
+    const { first, last } = sound;
+    count(sound.count, sound.erased, first.seq);
+    await checkPredecessor(first);
+    for (let index = 0; index < sound.count; index += 1) {
+      const leafIndex = first.seq - 1 + index;
+      const isInTile = Math.floor(leafIndex / TILE_WIDTH) === tile.index;
+      const leaf = isInTile ? hashAt(tile.leaves, leafIndex % TILE_WIDTH) : await leafOf(leafIndex);
+      if (!equalBytes(hashAt(sound.leaves, index), leaf)) {
+        tellWrongLeaf(leafIndex + 1, hexEncode(hashAt(sound.eventHashes, index)));
+      }
+    }
+    before = last;
+    seq = last.seq;
+  }
+
+  function tellWrongLeaf(eventSeq: number, eventHash: string): void {
+    const width = tileWidth({ level: 0, index: tile.index }, size);
+    const name = tilePath({ level: 0, index: tile.index, width });
+    tally.problem('inclusion', `the hash ${eventHash} is not its leaf in ${name}`, eventSeq);
+  }
+
   async function checkPredecessor(event: ArchivedEvent): Promise<void> {
+    if (before !== undefined && event.seq > seq + 1) {
+      tally.problem('complete', missing(seq + 1, event.seq - 1));
+    }
     const previous = event.previous_event_hash;
     if (before !== undefined && event.created_at <= before.created_at) {
       tally.problem('chain', `is of ${event.created_at}, not later than event ${before.seq}`, event.seq);
@@ -305,18 +390,27 @@ async function checkEvents(
     return data?.length === HASH_BYTES && equalBytes(leafHash(data, hasher), leaf);
   }
 
-  for await (const lines of events) {
+  async function checkLines(lines: readonly string[]): Promise<void> {
     for (const line of lines) {
       const event = parseArchiveLine(line);
       if (event === undefined) tally.problem('line', `the line after event ${seq} is not an event`);
       // One that came after the checkpoint is for the next visit.
       else if (event.seq <= size) await checkEvent(event);
     }
+  }
+
+  for await (const { lines, sound } of events) {
+    const isInPlace = sound?.workspaceId === workspaceId && sound.first.seq > seq && sound.last.seq <= size;
+    await (isInPlace ? checkSound(sound) : checkLines(lines()));
     onProgress?.(seq, size);
   }
   if (seq < size) tally.problem('complete', missing(seq + 1, size));
   await checkLeafTiles(visit, tiles, tile.index + 1);
   tellCovered(visit, from);
+}
+
+function hashAt(hashes: Uint8Array, index: number): Uint8Array {
+  return hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
 }
 
 function missing(first: number, last: number): string {

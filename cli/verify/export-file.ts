@@ -3,12 +3,17 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { utf8Decode } from '../../core/bytes.ts';
 import { ImmutableError } from '../../core/errors.ts';
-import type { ExportChecker, ExportManifest, ExportReport } from '../../core/export.ts';
-import { createExportChecker } from '../../core/export.ts';
+import {
+  createExportChecker,
+  type ExportChecker,
+  type ExportManifest,
+  type ExportReport,
+} from '../../core/export.ts';
 import type { Trust } from '../../core/trust.ts';
 import { nativeHasher } from '../../infra/hash.ts';
+import { checkAhead } from './checkers.ts';
 import { createCsvReader } from './csv.ts';
-import { linesOf } from './lines.ts';
+import { linesIn, wholeLines } from './lines.ts';
 import { parquetRows } from './parquet.ts';
 
 const READ_BYTES = 1024 * 1024;
@@ -23,50 +28,63 @@ export async function verifyExportFile(
   trust: Trust,
   onRead: OnRead,
 ): Promise<ExportReport> {
-  const counted = countRows(createExportChecker(manifest, trust, nativeHasher), manifest.rows);
+  const checker = countRows(createExportChecker(manifest, trust, nativeHasher), manifest.rows);
   const file = createFileReader(path, (await stat(path)).size, (bytes, of) =>
-    onRead(bytes, of, counted.rows()),
+    onRead(bytes, of, checker.rows()),
   );
   try {
-    await READERS[manifest.format](file, counted.checker, manifest);
+    await READERS[manifest.format](file, checker, manifest);
   } catch (error) {
     if (!(error instanceof ImmutableError) || error.code !== 'validation_failed') throw error;
-    counted.checker.unreadable(error.message);
+    checker.unreadable(error.message);
   }
-  return counted.checker.end(await file.end());
+  return checker.end(await file.end());
 }
 
 /** So many more than the manifest says are still told one by one. */
 const MAX_SURPLUS_ROWS = 1000;
 
-function countRows(checker: ExportChecker, expected: number): { checker: ExportChecker; rows(): number } {
+interface CountingChecker extends ExportChecker {
+  rows(): number;
+  /** Whether so many more rows are not far too many. */
+  hasRoom(more: number): boolean;
+}
+
+/** Throws `validation_failed` for the first row that is far too many. */
+function countRows(checker: ExportChecker, expected: number): CountingChecker {
   let rows = 0;
+  const hasRoom = (more: number) => rows + more <= expected + MAX_SURPLUS_ROWS;
   const counting =
     <Row>(check: (row: Row) => void) =>
     (row: Row) => {
-      rows += 1;
-      if (rows > expected + MAX_SURPLUS_ROWS) {
+      if (!hasRoom(1)) {
         throw new ImmutableError('validation_failed', 'there are far more rows than the manifest says');
       }
+      rows += 1;
       check(row);
     };
   return {
-    checker: {
-      ...checker,
-      line: counting(checker.line),
-      row: counting(checker.row),
-      link: counting(checker.link),
+    ...checker,
+    line: counting(checker.line),
+    row: counting(checker.row),
+    link: counting(checker.link),
+    append(more) {
+      rows += more.rows;
+      checker.append(more);
     },
     rows: () => rows,
+    hasRoom,
   };
 }
 
-type Read = (file: FileReader, checker: ExportChecker, manifest: ExportManifest) => Promise<void>;
+type Read = (file: FileReader, checker: CountingChecker, manifest: ExportManifest) => Promise<void>;
 
 const READERS: Readonly<Record<ExportManifest['format'], Read>> = {
-  async ndjson(file, checker) {
-    for await (const lines of linesOf(file.chunks())) {
-      for (const line of lines) checker.line(line);
+  async ndjson(file, checker, manifest) {
+    const sections = wholeLines(file.chunks());
+    for await (const { data, section } of checkAhead({ kind: 'export', manifest }, sections, file.size)) {
+      if (section.rows !== undefined && checker.hasRoom(section.rows.rows)) checker.append(section.rows);
+      else for (const line of linesIn(data)) checker.line(line);
     }
   },
 
@@ -92,6 +110,8 @@ const READERS: Readonly<Record<ExportManifest['format'], Read>> = {
 /** Reads a file once, and knows at the end what it was. */
 interface FileReader {
   path: string;
+  /** In bytes, as it was when it was opened. */
+  size: number;
   chunks(): AsyncGenerator<Uint8Array>;
   /** Reads what nobody has read yet. */
   end(): Promise<{ bytes: number; sha256: string }>;
@@ -116,6 +136,7 @@ function createFileReader(
   }
   return {
     path,
+    size,
     chunks,
     async end() {
       for await (const _ of chunks());

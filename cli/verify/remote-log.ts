@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArchiveLine } from '../../core/archive.ts';
-import { parseCheckpointNote } from '../../core/checkpoint.ts';
+import { parseCheckpointNote, workspaceOf } from '../../core/checkpoint.ts';
 import { ImmutableError } from '../../core/errors.ts';
-import type { LogSource } from '../../core/log.ts';
+import type { LogEvents, LogSource } from '../../core/log.ts';
 import { TILE_WIDTH, type TileName, tilePath } from '../../core/tile.ts';
-import { linesOf } from './lines.ts';
+import { checkAhead } from './checkers.ts';
+import { lastLineIn, wholeLines } from './lines.ts';
+import { eventLines } from './section.ts';
 
 /** Where a live log is read from. */
 export interface RemoteLog {
@@ -61,10 +63,15 @@ export function readApiKey(
 const MAX_NOTE_BYTES = 1024 * 1024;
 const MAX_TILE_BYTES = 32 * TILE_WIDTH;
 const EVENTS_A_REQUEST = 10_000;
+/** As many as make waking a thread worth it. */
+const SECTION_BYTES = 512 * 1024;
+/** Of a small one. */
+const BYTES_AN_EVENT = 512;
 
 /** Reads a log over HTTP. What is answered is bounded here, and believed nowhere. */
 export function remoteLog({ url, apiKey }: RemoteLog): LogSource {
   let size = 0;
+  let workspaceId = '';
 
   async function tile(name: TileName): Promise<Uint8Array | undefined> {
     const response = await get(`${url}/${tilePath(name)}`, apiKey);
@@ -76,15 +83,21 @@ export function remoteLog({ url, apiKey }: RemoteLog): LogSource {
     return await readBounded(await requireOk(response), MAX_TILE_BYTES);
   }
 
-  async function* events(first: number): AsyncGenerator<string[]> {
+  async function* events(first: number): AsyncGenerator<LogEvents> {
+    const bytes = Math.max(0, size + 1 - first) * BYTES_AN_EVENT;
+    for await (const { data, section } of checkAhead({ kind: 'log', workspaceId }, sections(first), bytes)) {
+      yield { lines: () => eventLines(data), sound: section.events };
+    }
+  }
+
+  async function* sections(first: number): AsyncGenerator<Uint8Array> {
     for (let next = first; next <= size; ) {
       const address = `${url}/log/events?first=${next}&limit=${EVENTS_A_REQUEST}`;
       const response = await requireOk(await get(address, apiKey));
       let last: string | undefined;
-      for await (const lines of linesOf(bytesOf(response))) {
-        const events = lines.filter((line) => line !== '');
-        last = events.at(-1) ?? last;
-        yield events;
+      for await (const data of wholeLines(bytesOf(response), SECTION_BYTES)) {
+        last = lastLineIn(data) ?? last;
+        yield data;
       }
       const lastSeq = last === undefined ? 0 : (parseArchiveLine(last)?.seq ?? 0);
       if (lastSeq < next) return; // none is left, or none that could be gone on from
@@ -96,7 +109,9 @@ export function remoteLog({ url, apiKey }: RemoteLog): LogSource {
     async checkpoint() {
       const response = await requireOk(await get(`${url}/checkpoint`, apiKey));
       const note = Buffer.from(await readBounded(response, MAX_NOTE_BYTES)).toString('utf8');
-      size = parseCheckpointNote(note)?.size ?? 0;
+      const checkpoint = parseCheckpointNote(note);
+      size = checkpoint?.size ?? 0;
+      workspaceId = checkpoint === null ? '' : workspaceOf(checkpoint);
       return note;
     },
     tile,

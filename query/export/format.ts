@@ -54,7 +54,7 @@ export interface Extent {
 }
 
 /**
- * The most that one part holds. Three parts are in memory: one that is stored, two that are read. These make
+ * The most that one part holds. Four parts are in memory: one that is stored, three that are read. These make
  * 30 to 40 MiB of each (a row of CSV is as long as its texts, one of NDJSON twice as long, Parquet a third).
  */
 export const PART_EXTENTS: Readonly<Record<Format, Extent>> = {

@@ -38,7 +38,7 @@ const TIMING: Timing = {
   retryMs: { first: 1_000, most: 30_000 },
 };
 
-/** A process makes so many at a time; each keeps ClickHouse busy with one or two queries. */
+/** A process makes so many at a time; each keeps ClickHouse busy with some queries. */
 const AT_ONCE = 2;
 /** A part that is away (ClickHouse, the object store) is waited for so long. */
 const PATIENCE_MS = DAY_MS;

@@ -4,13 +4,19 @@ import { readOrMakeSecrets } from '../../cli/secrets.ts';
 import { cursorKeyFrom } from '../../cli/serve.ts';
 import { createKey, WORKSPACE_SCOPES } from '../../control/keys.ts';
 import { createWorkspace } from '../../control/workspaces.ts';
+import { hexEncode } from '../../core/bytes.ts';
+import { checkpointText, signNote } from '../../core/checkpoint.ts';
 import type { EventInput } from '../../core/event.ts';
+import { formatTimestamp } from '../../core/time.ts';
+import { createTreeBuilder } from '../../core/tree-builder.ts';
 import { connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
+import { nativeHasher } from '../../infra/hash.ts';
 import type { Logger } from '../../infra/log.ts';
 import { connectNats } from '../../infra/nats/connect.ts';
 import { openBucket } from '../../infra/nats/kv.ts';
 import { BUCKETS } from '../../infra/nats/names.ts';
+import { clickHouseTreeStore } from '../../pipeline/tree/clickhouse-store.ts';
 import { chained, insertSeeded } from '../support/seed.ts';
 import { type Stack, type StackProcess, startStack } from '../support/stack.ts';
 import { documentEventInput } from './event.ts';
@@ -32,6 +38,8 @@ export interface BenchStack {
   storedEvents(): Promise<number>;
   /** Stores a valid chain of that many events in an empty workspace, past edge and stream. */
   seed(workspace: BenchWorkspace, events: number): Promise<void>;
+  /** Stores the tree of a workspace's events, and a checkpoint of all, for events that the tree stage has not seen. */
+  sign(workspace: BenchWorkspace): Promise<void>;
   /** Resolves when ClickHouse has no merges under way, which would take their share of what is measured next. */
   untilQuiet(): Promise<void>;
   /** Asks ClickHouse as the user that may do everything; the answer is what its FORMAT gives. */
@@ -93,6 +101,7 @@ function benchStack(stack: Stack, log: Logger): BenchStack {
       return only;
     },
     seed: (workspace, events) => seedChain(stack.clickhouseUrls.admin, workspace, events),
+    sign: (workspace) => signLog(stack.clickhouseUrls.admin, sql, workspace),
     pauseChain() {
       const pid = stack.pid('chain');
       if (pid === undefined) throw new Error('the chain stage does not run');
@@ -140,6 +149,40 @@ async function seedChain(clickhouseUrl: string, workspace: BenchWorkspace, event
       clickhouse,
       chained(workspace.id, documentEvents(events), { stepMicros: SEED_STEP_MICROS }),
     );
+  } finally {
+    await clickhouse.close();
+  }
+}
+
+const HASH_BYTES = 32;
+const TILES_AT_ONCE = 1000;
+
+async function signLog(
+  clickhouseUrl: string,
+  sql: BenchStack['sql'],
+  { id: workspaceId }: BenchWorkspace,
+): Promise<void> {
+  const clickhouse = connectClickHouse(clickhouseUrl);
+  try {
+    const store = clickHouseTreeStore(clickhouse);
+    const leaves = await sql(`SELECT SHA256(concat(unhex('00'), event_hash)) FROM ${TABLES.events}
+      WHERE workspace_id = '${workspaceId}' ORDER BY created_at FORMAT RowBinary`);
+    const builder = createTreeBuilder(0, new Map(), nativeHasher);
+    for (let at = 0; at < leaves.length; at += HASH_BYTES)
+      builder.append(leaves.subarray(at, at + HASH_BYTES));
+    const tiles = [...builder.takeFullTiles(), ...builder.partialTiles()];
+    for (let from = 0; from < tiles.length; from += TILES_AT_ONCE) {
+      const some = tiles.slice(from, from + TILES_AT_ONCE);
+      await store.writeTiles(some.map((tile) => ({ ...tile, workspaceId })));
+    }
+    const signer = { name: `bench.test/${workspaceId}`, seed: new Uint8Array(HASH_BYTES) };
+    const { size } = builder;
+    const root = builder.root();
+    const note = signNote(checkpointText(signer.name, size, root), signer, nativeHasher);
+    const signedAt = formatTimestamp(Date.now() * 1000);
+    await store.writeCheckpoints([
+      { workspaceId, size, root: hexEncode(root), note, cosignatures: 0, isWitnessed: false, signedAt },
+    ]);
   } finally {
     await clickhouse.close();
   }

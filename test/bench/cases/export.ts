@@ -23,6 +23,8 @@ export const exportCase: BenchCase = {
     return await withStack({ progress, log }, async (stack) => {
       const workspace = await stack.workspace();
       const stored = await fill(stack, workspace, rows, progress);
+      progress('signing them, since an export waits for a checkpoint');
+      await stack.sign(workspace);
       progress('waiting for merges to end');
       await stack.untilQuiet();
       const limitMs = await median(ROUNDS, () => timeOf(() => readCsv(stack, workspace)));
