@@ -527,6 +527,34 @@ describe('two jobs', () => {
     expect(await world.alarms()).toEqual([]);
   });
 
+  it('of which one was paused while it wrote heads: it takes back nothing of what the other wrote', async () => {
+    const head = (size: number) => ({
+      anchor_id: `anc_${size}`,
+      period_end: `2026-11-2${size}T00:00:00.000000Z`,
+      size,
+      checkpoint_hash: String(size).repeat(64),
+    });
+    const [first, second] = [world.records(), world.records()];
+    await first.writeHeads(new Map([[A, head(2)]]));
+    await second.writeHeads(
+      new Map([
+        [A, head(3)],
+        [B, head(1)],
+      ]),
+    );
+    await first.writeHeads(
+      new Map([
+        [A, head(2)],
+        [B, head(2)],
+      ]),
+    );
+    const sizes = [...(await first.heads())].map(([workspaceId, { size }]) => [workspaceId, size]);
+    expect(sizes.sort()).toEqual([
+      [A, 3],
+      [B, 2],
+    ]);
+  });
+
   it('take turns by their lease, and the second goes on when the first is stopped', async () => {
     await world.grow([{ workspaceId: A, at: '2026-11-23T12:00:00Z', events: 3 }]);
     const timing = { leaseTtlMs: 1_000, pollMs: 20, idleMs: 50 };
