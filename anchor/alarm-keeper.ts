@@ -1,4 +1,5 @@
-import { clearAlarm, raiseAlarm } from '../control/alarms.ts';
+import { z } from 'zod';
+import { raiseAlarm } from '../control/alarms.ts';
 import type { Logger } from '../infra/log.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
 import type { WantedAlarm } from './watch.ts';
@@ -8,19 +9,20 @@ export interface AlarmKeeper {
   tell(key: string, alarm: WantedAlarm | undefined): Promise<void>;
 }
 
+const standingSchema = z.looseObject({ message: z.string() });
+
+/** What stands is looked up each time: the command beside the role tells of the same alarms, and may know less. */
 export function createAlarmKeeper(bucket: Bucket, log: Logger): AlarmKeeper {
-  const told = new Map<string, string>();
   return {
     async tell(key, alarm) {
-      const message = alarm?.message ?? '';
-      // What stood before this process began is not known, and told once.
-      if (told.get(key) === message) return;
-      if (alarm === undefined) await clearAlarm(bucket, key);
-      else {
-        log.error({ alarm: true, key, ...alarm.details, nextStep: alarm.next_step }, alarm.message);
-        await raiseAlarm(bucket, key, alarm);
+      const standing = await bucket.get(key);
+      if (alarm === undefined) {
+        if (standing !== undefined) await bucket.delete(key);
+        return;
       }
-      told.set(key, message);
+      if (standingSchema.safeParse(standing?.value).data?.message === alarm.message) return;
+      log.error({ alarm: true, key, ...alarm.details, nextStep: alarm.next_step }, alarm.message);
+      await raiseAlarm(bucket, key, alarm);
     },
   };
 }

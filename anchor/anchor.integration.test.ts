@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeSignedFloor, writeStoredFloor } from '../control/floors.ts';
 import { verifyAnchorPath } from '../core/anchor.ts';
 import { openNote } from '../core/checkpoint.ts';
+import { ImmutableError } from '../core/errors.ts';
 import { TABLES } from '../infra/clickhouse/names.ts';
 import { streamEpoch } from '../infra/nats/streams.ts';
 import { sampleEvent } from '../pipeline/chain/testing/sample.ts';
@@ -483,12 +484,13 @@ describe('whatever dies', () => {
   /** A job that sees its records and its store through the eyes of a process that dies. */
   function jobOn(records: AnchorRecords, store: AnchorStore): Maker {
     const options = world.options();
+    const now = () => Date.parse(world.clock.now);
     return createMaker({
       records,
       store,
-      gatherer: createGatherer({ ...options, records, store }),
+      gatherer: createGatherer({ ...options, records, store, now }),
       log: options.log,
-      now: () => Date.parse(world.clock.now),
+      now,
       patienceMs: 0,
       onGathered: async () => {},
     });
@@ -501,6 +503,77 @@ describe('whatever dies', () => {
     });
     return await answer.json();
   }
+});
+
+describe('a person is told', () => {
+  const aDay = { workspaceId: A, at: '2026-11-23T12:00:00Z', events: 2 };
+
+  it('that an anchor is late, also while ClickHouse does not answer', async () => {
+    await world.grow([aDay]);
+    await world.job().round();
+    const store = new Proxy(clickHouseAnchorStore(world.clickhouse), {
+      get: () => () => Promise.reject(new ImmutableError('unavailable', 'ClickHouse does not answer.')),
+    });
+    world.clock.now = '2026-11-24T06:00:01Z';
+    expect(await world.job({ store }).round()).toBe(true);
+    expect(await world.alarms()).toEqual(['anchor.late']);
+  });
+
+  it('of what stands, as long as it does, whatever another process thinks of it', async () => {
+    world.ledger.balanceWei = 1n;
+    const job = world.job();
+    await job.round();
+    expect(await world.alarms()).toEqual(['anchor.balance']);
+    // One that knows nothing of the account says nothing of it.
+    world.ledger.isDown = true;
+    await world.job().round();
+    expect(await world.alarms()).toEqual(['anchor.balance']);
+    world.ledger.isDown = false;
+    await world.buckets.alarms.delete('anchor.balance');
+    await job.round();
+    expect(await world.alarms()).toEqual(['anchor.balance']);
+    world.ledger.balanceWei = 10n ** 18n;
+    await job.round();
+    expect(await world.alarms()).toEqual([]);
+  });
+
+  it('that a record cannot be read, until it can', async () => {
+    await world.grow([aDay]);
+    const job = world.job();
+    await job.round();
+    const { batch } = await world.records().batch(1);
+    await world.buckets.anchors.put('batch.1', { ...batch, anchor_root: 'none' });
+    await job.round();
+    expect(await world.alarms()).toEqual(['anchor.stopped']);
+    await world.buckets.anchors.put('batch.1', batch);
+    await job.round();
+    expect(await world.alarms()).toEqual([]);
+  });
+
+  it('of anchors that reach into the future, before the end of which there are no others', async () => {
+    world.clock.now = '2027-11-24T12:00:00Z';
+    await world.grow([aDay]);
+    await world.job().makeNow();
+    world.clock.now = '2026-11-24T12:00:00Z';
+    await world.job().round();
+    expect(await world.alarms()).toEqual(['anchor.late']);
+  });
+
+  it('of events of the future, which hold up nobody else', async () => {
+    await world.grow([aDay, { workspaceId: B, at: '2027-11-23T12:00:00Z', events: 1 }]);
+    const job = world.job();
+    await job.makeNow();
+    expect(await shortly()).toEqual([[A, '2026-11-23', '2026-11-24', 2, 2]]);
+    expect(await world.alarms()).toEqual(['anchor.incomplete']);
+    await world.grow([{ workspaceId: A, at: '2026-11-24T12:00:00Z', events: 1 }]);
+    world.clock.now = '2026-11-25T00:05:00Z';
+    await job.round();
+    expect((await shortly()).slice(1)).toEqual([[A, '2026-11-24', '2026-11-25', 3, 1]]);
+    const alarm = await world.buckets.alarms.get('anchor.incomplete');
+    expect(alarm?.value).toMatchObject({
+      details: { workspaces: [{ workspace_id: B, why: expect.stringContaining('2027-11-23T12:00:00') }] },
+    });
+  });
 });
 
 describe('two jobs', () => {
@@ -525,6 +598,34 @@ describe('two jobs', () => {
     const paid = world.ledger.transactions();
     expect(paid).toHaveLength((await world.records().batches()).length);
     expect(await world.alarms()).toEqual([]);
+  });
+
+  it('of which one was paused while it wrote heads: it takes back nothing of what the other wrote', async () => {
+    const head = (size: number) => ({
+      anchor_id: `anc_${size}`,
+      period_end: `2026-11-2${size}T00:00:00.000000Z`,
+      size,
+      checkpoint_hash: String(size).repeat(64),
+    });
+    const [first, second] = [world.records(), world.records()];
+    await first.writeHeads(new Map([[A, head(2)]]));
+    await second.writeHeads(
+      new Map([
+        [A, head(3)],
+        [B, head(1)],
+      ]),
+    );
+    await first.writeHeads(
+      new Map([
+        [A, head(2)],
+        [B, head(2)],
+      ]),
+    );
+    const sizes = [...(await first.heads())].map(([workspaceId, { size }]) => [workspaceId, size]);
+    expect(sizes.sort()).toEqual([
+      [A, 3],
+      [B, 2],
+    ]);
   });
 
   it('take turns by their lease, and the second goes on when the first is stopped', async () => {

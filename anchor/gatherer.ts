@@ -14,6 +14,7 @@ import { lastMessageOfSubject } from '../infra/nats/stream-info.ts';
 import { streamEpoch } from '../infra/nats/streams.ts';
 import type { WorkspaceEnd } from './batch.ts';
 import { type Candidate, candidates, endOf, isLeftOut, type LeftOut, questionOf } from './gather.ts';
+import { isFuture, lastPresent } from './period.ts';
 import type { AnchorRecords } from './records.ts';
 import type { AnchorStore } from './store.ts';
 
@@ -26,6 +27,7 @@ export interface GathererOptions {
   signingKeys(): Promise<SigningKeys | undefined>;
   logOrigin: string;
   partitions: number;
+  now(): number;
 }
 
 /** What there is to be anchored. */
@@ -50,7 +52,7 @@ export interface Gatherer {
   /** Of a period that has ended, without these partitions. */
   until(periodEnd: string, unsettled: readonly number[]): Promise<Gathered>;
   /** Everything that is signed at this moment, whatever else is on its way. */
-  ofNow(nowMs: number): Promise<Gathered>;
+  ofNow(): Promise<Gathered>;
 }
 
 /** Workspaces asked about at a time. */
@@ -84,6 +86,7 @@ export function createGatherer(options: GathererOptions): Gatherer {
         else ends.push(one);
       }
     }
+    leftOut.push(...ofTheFuture(wanted, [...ends, ...leftOut], options.now()));
     return { periodEnd: before, ends, leftOut, unsettled };
   }
 
@@ -91,9 +94,9 @@ export function createGatherer(options: GathererOptions): Gatherer {
     received: () => received(options),
     unsettled: (before) => unsettledPartitions(options, before),
     until: async (periodEnd, unsettled) => await gather(periodEnd, await everySigned(), unsettled),
-    async ofNow(nowMs) {
+    async ofNow() {
       const signed = await everySigned();
-      return await gather(momentAfter(nowMs, signed), signed, []);
+      return await gather(momentAfter(options.now(), signed), signed, []);
     },
   };
 }
@@ -102,10 +105,32 @@ function stoppedOne(workspaceId: string): LeftOut {
   return { workspaceId, why: 'The tree stage has stopped signing its checkpoints.', mayCome: false };
 }
 
-/** Now; or just behind the newest event, should the clock of the servers that received it be ahead. */
+/** Their chains go on from the last moment they had, so that nothing they receive is of any day before. */
+function ofTheFuture(
+  grown: readonly Candidate[],
+  found: readonly { workspaceId: string }[],
+  nowMs: number,
+): LeftOut[] {
+  const settled = new Set(found.map(({ workspaceId }) => workspaceId));
+  return grown
+    .filter(({ workspaceId, signed }) => !settled.has(workspaceId) && isFuture(signed.last_created_at, nowMs))
+    .map(({ workspaceId, signed: { last_created_at: at } }) => ({
+      workspaceId,
+      why: `It has events that were received at ${at}, by a clock that was ahead: they are anchored after that time.`,
+      mayCome: false,
+    }));
+}
+
+/**
+ * Now; or just behind the newest event, should the clock of the servers that received it be ahead a little. What one
+ * had received that is far ahead must not take the anchors of all others there, behind which none could be made.
+ */
 function momentAfter(nowMs: number, signed: ReadonlyMap<string, CheckpointRecord>): string {
+  const latest = lastPresent(nowMs);
   let newest = formatTimestamp(nowMs * 1000);
-  for (const { last_created_at } of signed.values()) if (last_created_at >= newest) newest = last_created_at;
+  for (const { last_created_at } of signed.values()) {
+    if (last_created_at >= newest && last_created_at <= latest) newest = last_created_at;
+  }
   return formatTimestamp((parseTimestamp(newest) ?? nowMs * 1000) + 1);
 }
 

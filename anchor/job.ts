@@ -2,7 +2,6 @@ import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ALARM_KEYS } from '../control/alarms.ts';
 import { BATCH_KEYS } from '../control/anchors.ts';
-import { ImmutableError } from '../core/errors.ts';
 import type { Logger } from '../infra/log.ts';
 import type { Bucket } from '../infra/nats/kv.ts';
 import { holdLease } from '../infra/nats/lease.ts';
@@ -15,9 +14,9 @@ import { newestDueEnd, nextDueMs } from './period.ts';
 import { anchorRecords } from './records.ts';
 import { advanceAll, explainPending } from './runner.ts';
 import { STEP_TIMING, type StepSettings } from './step.ts';
-import { incompleteness, standingAlarms } from './watch.ts';
+import { incompleteness, standingAlarms, stoppage, type WantedAlarm } from './watch.ts';
 
-export interface AnchorJobOptions extends Omit<GathererOptions, 'records' | 'buckets'> {
+export interface AnchorJobOptions extends Omit<GathererOptions, 'records' | 'buckets' | 'now'> {
   buckets: GathererOptions['buckets'] & { leases: Bucket; anchors: Bucket };
   /** None: anchors are made, and wait. */
   ledger: Ledger | undefined;
@@ -51,11 +50,16 @@ export const ANCHOR_TIMING: AnchorTiming = {
   recheckMs: 24 * 3600_000,
 };
 
+/** Of which no ledger has anything: 32 zero bytes, which the contract takes from nobody. */
+const NO_ROOT = '0'.repeat(64);
+
 export interface AnchorJob {
   /** Makes what is due, and does what `advance` does. */
   round(): Promise<boolean>;
   /** Brings every anchor a step further and tells how all stand; true while something is waited for. */
   advance(): Promise<boolean>;
+  /** What the last round, or advance, stumbled over first, for people. */
+  problem(): string | undefined;
   makeDue(): Promise<Made>;
   makeDay(day: string): Promise<Made>;
   makeNow(): Promise<Made>;
@@ -69,7 +73,7 @@ export function createAnchorJob(options: AnchorJobOptions): AnchorJob {
   const maker = createMaker({
     records,
     store,
-    gatherer: createGatherer({ ...options, records }),
+    gatherer: createGatherer({ ...options, records, now }),
     log,
     now,
     patienceMs: timing.patienceMs,
@@ -80,11 +84,12 @@ export function createAnchorJob(options: AnchorJobOptions): AnchorJob {
   });
   let seen: Observation | undefined;
   let madeUntil = '';
+  /** Of the present round. */
+  let problems: unknown[] = [];
 
   async function make(): Promise<boolean> {
     const due = newestDueEnd(now());
     const { isWaiting } = await maker.makeDue();
-    await alarms.tell(ALARM_KEYS.anchorRows, undefined);
     if (!isWaiting) madeUntil = due;
     return isWaiting;
   }
@@ -93,7 +98,9 @@ export function createAnchorJob(options: AnchorJobOptions): AnchorJob {
     if (ledger === undefined) await explainPending({ records, now }, NO_CHAIN);
     else {
       const settings = { ...timing, maxFeePerGasWei: options.maxFeePerGasWei };
-      seen = (await advanceAll({ ...timing, ledger, records, settings, log, now })) ?? seen;
+      const looked = await advanceAll({ ...timing, ledger, records, settings, log, now });
+      // A chain that is out of reach, or an empty account, should be known before the next anchor needs them.
+      seen = looked ?? (await ledger.observe(NO_ROOT, []));
     }
     return ledger !== undefined && (await hasOneOnItsWay());
   }
@@ -105,12 +112,21 @@ export function createAnchorJob(options: AnchorJobOptions): AnchorJob {
     );
   }
 
-  async function tellHowAllStand(): Promise<boolean> {
+  async function publish(): Promise<boolean> {
     await publishBatches(records, store);
+    return false;
+  }
+
+  async function tellHowAllStand(): Promise<boolean> {
     const batches = (await records.batches()).map(({ batch }) => batch);
     metrics.standing(batches, seen, now());
     const standing = { batches, seen, hasChain: ledger !== undefined, madeUntil, nowMs: now() };
     for (const [key, alarm] of standingAlarms(standing)) await alarms.tell(key, alarm);
+    return false;
+  }
+
+  async function tellWhatStopped(stopped: WantedAlarm | undefined): Promise<boolean> {
+    await alarms.tell(ALARM_KEYS.anchorStopped, stopped);
     return false;
   }
 
@@ -120,26 +136,34 @@ export function createAnchorJob(options: AnchorJobOptions): AnchorJob {
       return await work();
     } catch (error) {
       log.warn({ err: error }, 'anchoring is tried again');
-      if (error instanceof ImmutableError && error.code === 'stream_mismatch') {
-        const { message, nextStep = '', details = {} } = error;
-        await alarms.tell(ALARM_KEYS.anchorRows, { message, next_step: nextStep, details }).catch(() => {});
-      }
+      problems.push(error);
       return true;
     }
   }
 
   async function advance(): Promise<boolean> {
-    const isOnItsWay = await orSoon(advanceBatches);
-    const isUntold = await orSoon(tellHowAllStand);
-    return isOnItsWay || isUntold;
+    problems = [];
+    return await everyOne(advanceBatches, tellHowAllStand, publish);
+  }
+
+  /** Does all of them, in this order, whichever of them fails. */
+  async function everyOne(...works: (() => Promise<boolean>)[]): Promise<boolean> {
+    let isWaiting = false;
+    for (const work of works) isWaiting = (await orSoon(work)) || isWaiting;
+    return isWaiting;
   }
 
   return {
     async round() {
-      const isMaking = await orSoon(make);
-      return (await advance()) || isMaking;
+      problems = [];
+      const isWaiting = await everyOne(make, advanceBatches, tellHowAllStand, publish);
+      return (
+        (await orSoon(() => tellWhatStopped(problems.map(stoppage).find((alarm) => alarm !== undefined)))) ||
+        isWaiting
+      );
     },
     advance,
+    problem: () => (problems[0] instanceof Error ? problems[0].message : undefined),
     makeDue: maker.makeDue,
     makeDay: maker.makeDay,
     makeNow: maker.makeNow,

@@ -129,7 +129,7 @@ export function createMaker(options: MakerOptions): Maker {
     },
     async makeNow() {
       const before = await settled();
-      const gathered = await gatherer.ofNow(now());
+      const gathered = await gatherer.ofNow();
       const previousEnd = before.at(-1)?.period_end ?? '';
       if (gathered.ends.length > 0 && gathered.periodEnd <= previousEnd) {
         throw new ImmutableError(

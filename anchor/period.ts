@@ -44,6 +44,19 @@ export function timestampMs(moment: string): number {
   return micros(moment) / 1000;
 }
 
+/** As much as clocks of servers may differ. */
+const CLOCKS_DIFFER_MS = 5 * 60_000;
+
+/** Whether a moment has not come yet, by any clock that is about right. */
+export function isFuture(moment: string, nowMs: number): boolean {
+  return timestampMs(moment) > nowMs + CLOCKS_DIFFER_MS;
+}
+
+/** The last moment that is not. */
+export function lastPresent(nowMs: number): string {
+  return formatTimestamp((nowMs + CLOCKS_DIFFER_MS) * 1000);
+}
+
 function startOf(moment: Micros): Micros {
   return Math.floor(moment / DAY_MICROS) * DAY_MICROS;
 }

@@ -32,6 +32,7 @@ export interface AnchorRecords {
   /** Throws `conflict` when somebody else changed it in the meantime. */
   change(kept: KeptBatch, next: AnchorBatch): Promise<KeptBatch>;
   heads(): Promise<Map<string, AnchorHead>>;
+  /** Leaves alone what is further already. */
   writeHeads(heads: ReadonlyMap<string, AnchorHead>): Promise<void>;
   draft(): Promise<AnchorDraft | undefined>;
   writeDraft(draft: AnchorDraft | undefined): Promise<void>;
@@ -61,10 +62,12 @@ export function anchorRecords(bucket: Bucket): AnchorRecords {
       return new Map(entries.map(({ key, value }) => [workspaceOfHeadKey(key), readAnchorHead(value)]));
     },
     async writeHeads(heads) {
+      const known = new Map((await present(bucket, HEAD_KEYS)).map((entry) => [entry.key, entry]));
       const waiting = [...heads];
       const writeNext = async () => {
         for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-          await bucket.put(headKey(next[0]), next[1]);
+          const key = headKey(next[0]);
+          await advanceHead(bucket, key, next[1], known.get(key));
         }
       };
       await Promise.all(Array.from({ length: HEADS_AT_A_TIME }, writeNext));
@@ -78,6 +81,25 @@ export function anchorRecords(bucket: Bucket): AnchorRecords {
       else await bucket.put(DRAFT_KEY, draft);
     },
   };
+}
+
+/** Never back: a job that was paused among its heads may wake up when another one has made the next anchor. */
+async function advanceHead(
+  bucket: Bucket,
+  key: string,
+  head: AnchorHead,
+  known: Entry | undefined,
+): Promise<void> {
+  for (let found = known; ; found = await bucket.get(key)) {
+    if (found !== undefined && readAnchorHead(found.value).size >= head.size) return;
+    try {
+      if (found === undefined) await bucket.create(key, head);
+      else await bucket.update(key, head, found.revision);
+      return;
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+    }
+  }
 }
 
 function keptBatch({ value, revision }: Entry): KeptBatch {

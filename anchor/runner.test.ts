@@ -82,6 +82,13 @@ describe('the runner', () => {
     expect(paid(w, 1)).toEqual({ paid: 1, anchored: 1 });
   });
 
+  it('lets no job go on to the next root while another one acts for the one before', async () => {
+    const w = await world(2);
+    await Promise.all([advanceAll(w), advanceAll(w), advanceAll(w)]);
+    expect(await statuses(w)).toEqual(['submitted', 'pending']);
+    expect(w.ledger.transactions()).toHaveLength(1);
+  });
+
   it('looks at what was confirmed for a day, and sends again what a reorganisation took away', async () => {
     const w = await world();
     await settle(w, 5);

@@ -39,7 +39,8 @@ export async function advanceAll(options: RunnerOptions): Promise<Observation | 
     if (!isWorthALook(batch, options)) continue;
     const advanced = await advance(options, batch.number);
     seen = advanced?.seen ?? seen;
-    if (advanced !== undefined && isOnItsWay(advanced.batch)) break;
+    // Of one that another process acts for it is not known how it stands: it may take the nonce at this moment.
+    if (advanced === undefined || isOnItsWay(advanced.batch)) break;
   }
   return seen;
 }

@@ -1,8 +1,9 @@
 import { ALARM_KEYS, type Alarm } from '../control/alarms.ts';
 import type { AnchorBatch } from '../control/anchors.ts';
+import { ImmutableError } from '../core/errors.ts';
 import type { Gathered } from './gatherer.ts';
 import type { Observation } from './ledger.ts';
-import { newestDueEnd, periodName, timestampMs } from './period.ts';
+import { isFuture, newestDueEnd, periodName, timestampMs } from './period.ts';
 
 /** What a person must see to. Times of the day are UTC. */
 
@@ -25,13 +26,23 @@ export interface Standing {
   nowMs: number;
 }
 
-/** The alarms that should stand; whichever of them does and is not among these has been mended. */
+/** The alarms that can be told of, each with what it should say; undefined for one that is mended, or never was. */
 export function standingAlarms(standing: Standing): Map<string, WantedAlarm | undefined> {
-  return new Map([
+  const alarms = new Map<string, WantedAlarm | undefined>([
     [ALARM_KEYS.anchorFailed, failure(standing)],
     [ALARM_KEYS.anchorLate, lateness(standing)],
-    [ALARM_KEYS.anchorBalance, poverty(standing)],
   ]);
+  // An account that could not be looked at is not one that has enough.
+  if (standing.seen !== undefined || !standing.hasChain)
+    alarms.set(ALARM_KEYS.anchorBalance, poverty(standing));
+  return alarms;
+}
+
+/** The job must not go on by itself: what it found would only be made worse. */
+export function stoppage(error: unknown): WantedAlarm | undefined {
+  if (!(error instanceof ImmutableError) || error.disposition !== 'stop') return undefined;
+  const { message, nextStep = 'The log of the role `anchor` says more.', details = {} } = error;
+  return { message, next_step: nextStep, details };
 }
 
 function failure({ batches }: Standing): WantedAlarm | undefined {
@@ -48,6 +59,15 @@ function failure({ batches }: Standing): WantedAlarm | undefined {
 
 /** Without a chain nothing is late: it was not asked for. */
 function lateness({ batches, hasChain, madeUntil, nowMs }: Standing): WantedAlarm | undefined {
+  const last = batches.at(-1)?.period_end ?? '';
+  if (last !== '' && isFuture(last, nowMs)) {
+    return {
+      message: `Anchors reach to ${last}, which the clock has not: until then no other is made.`,
+      next_step:
+        'Is the clock of this machine right? Then the one that anchored last was wrong, and what comes in is anchored after that time only.',
+      details: { period_end: last },
+    };
+  }
   const isLate = (periodEnd: string) => nowMs - timestampMs(periodEnd) > LATE_AFTER_MS;
   const due = newestDueEnd(nowMs);
   const isMade = due <= madeUntil || batches.some(({ period_end }) => period_end >= due);

@@ -23,8 +23,8 @@ export const ALARM_KEYS = {
   anchorBalance: 'anchor.balance',
   /** Workspaces are missing in the newest anchor. */
   anchorIncomplete: 'anchor.incomplete',
-  /** What is stored of an anchor does not make its root. */
-  anchorRows: 'anchor.rows',
+  /** The anchor job found something that it must not repair by itself. */
+  anchorStopped: 'anchor.stopped',
 } as const;
 
 export interface Alarm {

@@ -34,7 +34,9 @@ export function memoryRecords(): AnchorRecords {
     },
     heads: async () => new Map(heads),
     async writeHeads(more) {
-      for (const [workspaceId, head] of more) heads.set(workspaceId, head);
+      for (const [workspaceId, head] of more) {
+        if ((heads.get(workspaceId)?.size ?? 0) < head.size) heads.set(workspaceId, head);
+      }
     },
     draft: async () => draft,
     async writeDraft(next) {
