@@ -31,6 +31,8 @@ export interface CheckMeaning {
   proves: string;
   /** What one could take it for, but must not. */
   not?: string;
+  /** The check that shows just that, where it was made and has passed. */
+  notUnless?: string;
 }
 
 export type CheckMeanings<Name extends string> = Readonly<Record<Name, CheckMeaning>>;

@@ -30,8 +30,9 @@ export const EVIDENCE_CHECKS = {
   },
   ...SIGNATURE_CHECKS,
   anchor: {
-    proves: 'the checkpoint is one of those whose common root was anchored',
-    not: 'that the transaction is on the chain: look it up',
+    proves: 'the checkpoint is one of those under the root that the file names',
+    not: 'that the root is on the chain: ask a node, or look it up',
+    notUnless: 'on_chain',
   },
   /** Only where it was asked for. */
   on_chain: {

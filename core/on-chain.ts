@@ -138,7 +138,8 @@ function describe(block: Block, answers: OnChainAnswers): string {
         ? 'the node does not say whether it is safe'
         : 'not safe yet: it may still be taken back';
   const at = new Date(block.timestamp * 1000).toISOString().replace('.000Z', 'Z');
-  return `in block ${block.number} of ${at}, ${confirmations} confirmations, ${finality}`;
+  const counted = `${confirmations} ${confirmations === 1 ? 'confirmation' : 'confirmations'}`;
+  return `in block ${block.number} of ${at}, ${counted}, ${finality}`;
 }
 
 interface Block {

@@ -60,16 +60,21 @@ function isTooCostly(error: unknown): boolean {
   return error instanceof ClickHouseError && TOO_COSTLY.has(error.code);
 }
 
+const TOO_MUCH_TO_DO = 'The event store has too much to do; try again.';
+
 /** What an error of the client means to whoever asked; see `ask`. */
 export function meaningOf(cause: unknown): ImmutableError {
   if (cause instanceof ClickHouseError && !BUSY.has(cause.code)) {
     return new ImmutableError('internal', 'The event store refused a query.', { cause });
   }
   const message =
-    cause instanceof ClickHouseError
-      ? 'The event store has too much to do; try again.'
-      : 'The event store cannot be reached; try again.';
+    cause instanceof ClickHouseError ? TOO_MUCH_TO_DO : 'The event store cannot be reached; try again.';
   return new ImmutableError('unavailable', message, { retryAfterSeconds: 1, cause });
+}
+
+/** For questions that nobody can make smaller: then it is the event store that has too much to do. */
+export function askLater(cause: unknown): ImmutableError {
+  return new ImmutableError('unavailable', TOO_MUCH_TO_DO, { retryAfterSeconds: 1, cause });
 }
 
 function askForLess(cause: unknown): ImmutableError {

@@ -38,9 +38,11 @@ const CLOSINGS: Readonly<Record<Verdict, string>> = {
 export function describeTold({ about, verdict, checks, meanings }: Told): string {
   const width = Math.max(...checks.map(({ name }) => name.length));
   const lines = checks.flatMap((check) => describeCheck(check, meanings[check.name], width));
-  const unproven = checks
-    .filter(({ outcome }) => outcome === 'passed')
-    .flatMap(({ name }) => meanings[name]?.not ?? []);
+  const passed = checks.filter(({ outcome }) => outcome === 'passed').map(({ name }) => name);
+  const unproven = passed
+    .flatMap((name) => meanings[name] ?? [])
+    .filter(({ notUnless }) => notUnless === undefined || !passed.includes(notUnless))
+    .flatMap(({ not }) => not ?? []);
   return [
     ...about.map(shown),
     '',

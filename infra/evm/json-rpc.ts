@@ -101,8 +101,17 @@ function reasonOf(error: unknown, timeoutMs: number): string {
 }
 
 function basic(username: string, password: string): string {
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  const credentials = `${decoded(username)}:${decoded(password)}`;
   return `Basic ${Buffer.from(credentials).toString('base64')}`;
+}
+
+/** As it stands where a `%` in it begins no escape. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** What a stranger wrote, on one line, and without the keys that it was given. */

@@ -33,6 +33,18 @@ export function clientAddressBehind(trustedProxies: readonly string[]): ClientAd
   };
 }
 
+/** Of IPv6, what one subscriber is given at the least, who may take any address in it (RFC 6177). */
+const SUBSCRIBER_BITS = 64;
+
+/** Who is behind an address: all addresses that one subscriber may take are one, however they are spelt. */
+export function subscriberOf(address: string): string {
+  if (isIP(address) === 0) return address;
+  const parsed = ipaddr.process(address);
+  if (parsed.kind() === 'ipv4') return parsed.toString();
+  const network = parsed.toByteArray().slice(0, SUBSCRIBER_BITS / 8);
+  return `${ipaddr.fromByteArray([...network, ...new Uint8Array(16 - network.length)])}/${SUBSCRIBER_BITS}`;
+}
+
 type Range = [ipaddr.IPv4 | ipaddr.IPv6, number];
 
 function parseRange(text: string): Range {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { parseTimestamp } from '../../core/time.ts';
-import { chainTitle, explorerUrl } from './present.ts';
+import { chainTitle, explorerUrl, isRehearsal } from './present.ts';
 import { CHECK, scriptValues } from './script.ts';
 import type { AnchorRow } from './sql.ts';
 
@@ -26,7 +26,7 @@ code { overflow-wrap: anywhere; }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: .4rem; padding: .8rem; overflow-x: auto; line-height: 1.45; }
 .state { display: block; border-radius: .4rem; padding: .7rem .9rem; margin: 1rem 0; }
 .confirmed { background: var(--good-paper); color: var(--good); }
-.pending, .submitted { background: var(--wait-paper); color: var(--wait); }
+.pending, .submitted, .rehearsal { background: var(--wait-paper); color: var(--wait); }
 .failed { background: var(--bad-paper); color: var(--bad); }
 dl { margin: 0; border-top: 1px solid var(--line); }
 dl div { display: grid; grid-template-columns: 12rem 1fr; gap: .1rem 1rem; padding: .55rem 0; border-bottom: 1px solid var(--line); }
@@ -89,9 +89,10 @@ export function anchorPage(row: AnchorRow): string {
     html`<h1>Proof of an audit log: ${days}</h1>
 ${state(row)}
 <p>An audit log records who did what, and when. Day by day, the state of this log is put into one number, its
-<em>fingerprint</em>, and that number is written into a public blockchain, where nobody can change it any more: not the operator of
-the log either. If any of the events behind it were changed or removed afterwards, or others slipped in among them, the fingerprint
-would be another one.</p>
+<em>fingerprint</em>. Together with the fingerprints of other logs of the same operator it goes into one more number, the
+<em>root</em>, and that is written into a public blockchain, where nobody can change it any more: not the operator of the log either.
+If any of the events behind it were changed or removed afterwards, or others slipped in among them, fingerprint and root would be
+others.</p>
 <h2>What was recorded</h2>
 <dl>
 ${entry('Period', html`${people(row.period_start)} to ${people(row.period_end)}`)}
@@ -147,6 +148,8 @@ function state({ batch }: AnchorRow): Html {
   const why = batch.reason === '' ? '' : ` ${asSentence(batch.reason)}`;
   switch (batch.status) {
     case 'confirmed':
+      if (isRehearsal(batch.chain_id))
+        return html`<strong class="state rehearsal">A rehearsal: written into ${chainTitle(batch.chain_id)}, which proves nothing, on ${people(batch.block_time)}.</strong>`;
       return html`<strong class="state confirmed">On the chain: written into ${chainTitle(batch.chain_id)} on ${people(batch.block_time)}.</strong>`;
     case 'submitted':
       return html`<strong class="state submitted">Not yet on the chain: the transaction was sent and is not confirmed.${why}</strong>`;
@@ -172,15 +175,16 @@ ${
     ? NOTHING
     : html`${entry('Block', amount(batch.block_number))}${entry('Time of the block', people(batch.block_time))}`
 }
-${entry('Root in the contract', html`<code>0x${row.anchor_root}</code>`)}
+${entry('Root in the contract, of this and other logs', html`<code>0x${row.anchor_root}</code>`)}
 ${entry('Status', batch.status)}`;
 }
 
 function howToCheck(row: AnchorRow): Html {
   const values = scriptValues(row);
   const lead = html`<h2>Check it yourself</h2>
-<p>You need not believe this page. If you have the evidence file of an event, <code>npx immutable verify evidence.json</code> checks it; with
-<code>--rpc</code>, <code>--chain-id</code> and <code>--contract</code> it asks the blockchain too.</p>`;
+<p>You need not believe this page. If you have the evidence file of an event, <code>npx immutable verify evidence.json --policy policy</code>
+checks it, where the file <code>policy</code> holds the key of the log, from somebody you trust; with <code>--rpc</code>,
+<code>--chain-id</code> and <code>--contract</code> it asks the blockchain too.</p>`;
   if (values === null) {
     return html`${lead}
 <p>Once it is on the chain, the commands to look it up will stand here.</p>`;

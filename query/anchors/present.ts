@@ -1,10 +1,17 @@
 import type { AnchorFindings } from './check.ts';
 import type { AnchorRow } from './sql.ts';
 
+interface Chain {
+  name: string;
+  title: string;
+  explorer: string | null;
+  rpc: string | null;
+  /** Whoever runs it may begin it anew: what is written there proves nothing. */
+  isRehearsal?: true;
+}
+
 /** What the API calls a chain, and where people look at its transactions, by EIP-155 id. */
-const CHAINS: Readonly<
-  Record<number, { name: string; title: string; explorer: string | null; rpc: string | null }>
-> = {
+const CHAINS: Readonly<Record<number, Chain>> = {
   8453: {
     name: 'base',
     title: 'Base',
@@ -13,16 +20,18 @@ const CHAINS: Readonly<
   },
   84532: {
     name: 'base-sepolia',
-    title: 'Base Sepolia (a test chain)',
+    title: 'Base Sepolia, a test chain',
     explorer: 'https://sepolia.basescan.org',
     rpc: 'https://sepolia.base.org',
+    isRehearsal: true,
   },
   // Of `immutable up --local-chain`.
   31337: {
     name: 'local',
-    title: 'a chain of one machine (a rehearsal: it proves nothing)',
+    title: 'a chain of one machine',
     explorer: null,
     rpc: null,
+    isRehearsal: true,
   },
 };
 
@@ -34,6 +43,10 @@ export function chainName(chainId: number): string | null {
 /** For people. */
 export function chainTitle(chainId: number): string {
   return CHAINS[chainId]?.title ?? `chain ${chainId}`;
+}
+
+export function isRehearsal(chainId: number): boolean {
+  return CHAINS[chainId]?.isRehearsal ?? false;
 }
 
 /** A public endpoint of the chain, if one is known. */

@@ -4,7 +4,7 @@ import { ImmutableError } from '../../core/errors.ts';
 import type { Micros } from '../../core/time.ts';
 import { jsonResponse } from '../../infra/http/answer.ts';
 import type { HttpRequest, HttpResponse, Route } from '../../infra/http/types.ts';
-import { ask } from '../ask.ts';
+import { ask, askLater } from '../ask.ts';
 import { type CursorBinding, decodeCursor, encodeCursor } from '../cursor.ts';
 import { type Parameters, readParameters } from '../parameters.ts';
 import type { AddressLimit } from '../proofs/address-limit.ts';
@@ -69,7 +69,7 @@ const NO_TRANSACTION = 'No such anchor is known here.';
  */
 export function anchorRoutes(deps: AnchorDeps): Route[] {
   const { clickhouse, keyRing, cursorKey } = deps;
-  const query = <Row>(question: SqlQuery) => ask<Row>(clickhouse, question, SETTINGS);
+  const query = <Row>(question: SqlQuery) => ask<Row>(clickhouse, question, SETTINGS, askLater);
   const inspector: InspectorDeps = { clickhouse, query, isSigned: deps.isSigned, records: deps.records };
   const checkTurn = createTurns(CHECK_TURNS);
   const workspaceOf = (request: HttpRequest) =>

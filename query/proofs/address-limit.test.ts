@@ -36,6 +36,24 @@ describe('the limit by address', () => {
     expect(passing(limit, 'a', 100)).toBe(60);
   });
 
+  it('counts an IPv6 network of one subscriber as one address, however it is spelt', () => {
+    const { limit } = limited();
+    const hosts = ['::1', '::2', '0:0:0:3', 'ffff:ffff:ffff:ffff', '0:0:ABCD:1'];
+    const letThrough = hosts.map((host) =>
+      passing(limit, `2001:db8:1:2:${host.replace('::', '0:0:0:')}`, 20),
+    );
+    expect(letThrough).toEqual([20, 20, 20, 0, 0]);
+    expect(passing(limit, '2001:DB8:1:2::9', 1)).toBe(0);
+    expect(passing(limit, '2001:db8:1:3::1', 100)).toBe(60);
+  });
+
+  it('knows an IPv4 address that came over IPv6, and tells it from others', () => {
+    const { limit } = limited();
+    expect(passing(limit, '::ffff:192.0.2.1', 100)).toBe(60);
+    expect(passing(limit, '192.0.2.1', 100)).toBe(0);
+    expect(passing(limit, '::ffff:192.0.2.2', 100)).toBe(60);
+  });
+
   it('says how long to wait, and that is long enough', () => {
     const { limit, pass } = limited({ perMinute: 20 });
     passing(limit, 'a', 20);

@@ -1,4 +1,5 @@
 import { ImmutableError } from '../../core/errors.ts';
+import { subscriberOf } from '../../infra/http/client-address.ts';
 
 /** Throws `rate_limited` when an address has asked for more than it may without a key. */
 export type AddressLimit = (address: string) => void;
@@ -11,7 +12,7 @@ interface Bucket {
   atMs: number;
 }
 
-/** A token bucket for each address. Of the addresses that were forgotten first, each begins with a full one again. */
+/** A token bucket for each address, or for each network of one IPv6 subscriber. Of the addresses that were forgotten first, each begins with a full one again. */
 export function createAddressLimit(
   now: () => number,
   { perMinute = REQUESTS_PER_MINUTE, addresses = REMEMBERED_ADDRESSES } = {},
@@ -19,12 +20,13 @@ export function createAddressLimit(
   const buckets = new Map<string, Bucket>();
   return (address) => {
     const nowMs = now();
-    const known = buckets.get(address) ?? { tokens: perMinute, atMs: nowMs };
+    const asking = subscriberOf(address);
+    const known = buckets.get(asking) ?? { tokens: perMinute, atMs: nowMs };
     const tokens = Math.min(perMinute, known.tokens + ((nowMs - known.atMs) * perMinute) / 60_000);
     const isAllowed = tokens >= 1;
-    buckets.delete(address);
+    buckets.delete(asking);
     // What is refused costs nothing: who asks a little too often would otherwise never be answered again.
-    buckets.set(address, { tokens: isAllowed ? tokens - 1 : tokens, atMs: nowMs });
+    buckets.set(asking, { tokens: isAllowed ? tokens - 1 : tokens, atMs: nowMs });
     const [oldest] = buckets.keys();
     if (buckets.size > addresses && oldest !== undefined) buckets.delete(oldest);
     if (isAllowed) return;

@@ -15,7 +15,7 @@ import type { Micros } from '../../core/time.ts';
 import { nativeHasher } from '../../infra/hash.ts';
 import { presentEvidenceAnchor } from '../anchors/present.ts';
 import { type AnchorRow, confirmedAnchor } from '../anchors/sql.ts';
-import { ask } from '../ask.ts';
+import { ask, askLater } from '../ask.ts';
 import { coveringCheckpoint, newestCheckpoint, provenEvent } from './sql.ts';
 import type { TileReader } from './tile-reader.ts';
 
@@ -108,11 +108,11 @@ export function createProver(
   return {
     async checkpoint(workspaceId) {
       const query = newestCheckpoint(workspaceId, witnessedOnly);
-      const [row] = await ask<ShownCheckpoint>(clickhouse, query, SETTINGS);
+      const [row] = await ask<ShownCheckpoint>(clickhouse, query, SETTINGS, askLater);
       return row;
     },
     async event(workspaceId, id) {
-      const [row] = await ask<ProvenRow>(clickhouse, provenEvent(workspaceId, id), SETTINGS);
+      const [row] = await ask<ProvenRow>(clickhouse, provenEvent(workspaceId, id), SETTINGS, askLater);
       return row;
     },
     async anchor(workspaceId, seq) {
@@ -120,11 +120,12 @@ export function createProver(
         clickhouse,
         confirmedAnchor(workspaceId, seq, witnessedOnly),
         SETTINGS,
+        askLater,
       );
       if (row === undefined) return undefined;
       // The same checkpoint with all its cosignatures; the anchor keeps it as it was on that day.
       const query = coveringCheckpoint(workspaceId, row.size, witnessedOnly);
-      const [cosigned] = await ask<ShownCheckpoint>(clickhouse, query, SETTINGS);
+      const [cosigned] = await ask<ShownCheckpoint>(clickhouse, query, SETTINGS, askLater);
       const own = { size: row.size, note: row.checkpoint };
       const checkpoint = isSameText(cosigned?.note, row.checkpoint) ? (cosigned ?? own) : own;
       return witnessedOnly && checkpoint === own ? undefined : { checkpoint, row };

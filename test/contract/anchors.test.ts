@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createKeyRing, newToken, tokenHash } from '../../control/keys.ts';
 import { verifyAnchorPath } from '../../core/anchor.ts';
 import { hexDecode } from '../../core/bytes.ts';
@@ -395,6 +395,28 @@ describe('without a key', () => {
   });
 });
 
+test('what would take ClickHouse too long is asked again later, and not narrowed by what anchors do not have', async () => {
+  const narrow = connectClickHouse(`${clickhouse.readerUrl}?ch_max_rows_to_read=1`);
+  onTestFinished(() => narrow.close());
+  const routes = anchorRoutes({
+    clickhouse: narrow,
+    keyRing,
+    cursorKey: new Uint8Array(32).fill(1),
+    isSigned,
+    limit: () => {},
+    clientAddress: () => '',
+  });
+  const log = createLogger('query', 'silent');
+  const hasty = await startHttpServer({ kind: 'node', host: '127.0.0.1', port: 0, routes, log });
+  onTestFinished(() => hasty.close(0));
+  for (const path of ['/api/v1/anchors', `/api/v1/anchors/${idOf(0)}`, `/public/anchors/${idOf(0)}`]) {
+    const headers = { authorization: `Bearer ${keyOf(WORKSPACE)}` };
+    const response = await fetch(`http://127.0.0.1:${hasty.port}${path}`, { headers });
+    expect(await response.json()).toMatchObject({ error: 'unavailable' });
+    expect(response.headers.get('retry-after')).toBe('1');
+  }
+});
+
 describe('the page', () => {
   const page = async (id: string, status = 200) => {
     const response = await get(`/public/anchors/${id}`);
@@ -424,6 +446,21 @@ describe('the page', () => {
       /^default-src 'none'; style-src 'sha256-[\w+/=]{44}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$/,
     );
     expect(headers.get('referrer-policy')).toBe('no-referrer');
+  });
+
+  test('tells the fingerprint of the log from the root in the contract, which others look for there', async () => {
+    const { text } = await page(idOf(1));
+    expect(text).toMatch(/with the fingerprints\s+of other logs/);
+    expect(text).toContain('Root in the contract, of this and other logs');
+    expect(text).toContain('npx immutable verify evidence.json --policy policy');
+  });
+
+  test('does not look like proof where the chain proves nothing', async () => {
+    const [rehearsed] = await anchors.anchor([{ ...logOf(ALONE), size: SIZE }], { chain_id: 31337 });
+    const { text } = await page(rehearsed!.id);
+    expect(text).toMatch(/class="state rehearsal">A rehearsal: .* of one machine, which proves nothing/);
+    expect(text).not.toContain('class="state confirmed"');
+    expect((await page(idOf(1))).text).toContain('class="state confirmed"');
   });
 
   test('says what is not on the chain yet, and why', async () => {

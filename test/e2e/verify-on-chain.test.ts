@@ -107,9 +107,11 @@ await describeNeeding(anvil, 'an anchor on a chain', async () => {
       const namesIn = (values: string) => [...values.matchAll(/^(\w+)='/gm)].map((match) => match[1]);
       const ownValues = () => (scriptValues(row) ?? '').replace(/^rpc='.*'$/m, `rpc='${chain.url}'`);
 
-      async function run(values: string): Promise<{ code: number; stdout: string }> {
+      const isOf = (block: unknown, number: number) => Number(Object(block).number) === number;
+
+      async function run(values: string, shell = 'sh'): Promise<{ code: number; stdout: string }> {
         try {
-          const { stdout } = await promisify(execFile)('sh', ['-c', `${values}\n${SCRIPT}`]);
+          const { stdout } = await promisify(execFile)(shell, ['-c', `${values}\n${SCRIPT}`]);
           return { code: 0, stdout };
         } catch (error) {
           const { code, stdout } = Object(error);
@@ -151,6 +153,48 @@ await describeNeeding(anvil, 'an anchor on a chain', async () => {
         );
         expect(values).not.toBe(ownValues());
         expect(await run(values)).toEqual({ code: 1, stdout: `WRONG: ${said}\n` });
+      });
+
+      // A shell that is bash would run it: `$(( ))` reads what an index says as a command.
+      test.each(['leaf_index', 'tree_size', 'block_number', 'chain_id'])(
+        'runs no command that stands in place of %s',
+        async (name) => {
+          const values = ownValues().replace(
+            new RegExp(`^${name}='[^']*'`, 'm'),
+            () => `${name}='path[$(touch ${NEVER})0]'`,
+          );
+          for (const shell of ['sh', 'bash']) {
+            expect(await run(values, shell)).toEqual({ code: 1, stdout: `WRONG: ${name} is no number\n` });
+          }
+          expect(existsSync(NEVER)).toBe(false);
+        },
+      );
+
+      test('fails with a path that is longer than its tree is high', async () => {
+        const values = ownValues()
+          .replace(/^leaf_index='.*'/m, "leaf_index='0'")
+          .replace(/^tree_size='.*'/m, "tree_size='1'");
+        expect(await run(values)).toEqual({ code: 1, stdout: 'WRONG: the path does not lead to the root\n' });
+      });
+
+      test('tells a node that does not answer from one of another chain', async () => {
+        expect(await run(ownValues().replace(chain.url, 'http://127.0.0.1:1'))).toEqual({
+          code: 1,
+          stdout: 'WRONG: the node does not answer\n',
+        });
+      });
+
+      test('says that a block may be taken back where the node knows of none that is safe', async () => {
+        proxy.fault = {
+          rewrite: (method, answer) =>
+            method === 'eth_getBlockByNumber' && !isOf(answer.result, row.batch.block_number)
+              ? { result: null }
+              : undefined,
+        };
+        const { code, stdout } = await run(ownValues().replace(chain.url, proxy.url));
+        proxy.fault = undefined;
+        expect(stdout).toContain('WHICH MAY STILL BE TAKEN BACK');
+        expect(code).toBe(0);
       });
 
       test.each<[string, string, Lie]>([
@@ -231,6 +275,7 @@ await describeNeeding(anvil, 'an anchor on a chain', async () => {
         ),
       );
       expect(said.out).toContain('with your own nobody');
+      expect(said.out).not.toContain('that the root is on the chain');
       expect(said.out).toContain('✓ Everything holds.');
       expect(onChain(await verify({ json: true }))).toMatchObject({ outcome: 'passed' });
     });
@@ -260,6 +305,9 @@ await describeNeeding(anvil, 'an anchor on a chain', async () => {
       const said = await verify({ rpc: undefined, json: true });
       expect(said.code).toBe(0);
       expect(onChain(said)).toBeUndefined();
+      const { out } = await verify({ rpc: undefined });
+      expect(out).toMatch(/✓ anchor +the checkpoint is one of those under the root that the file names\n/);
+      expect(out).toMatch(/It does not show:\n(?:.*\n)*.*that the root is on the chain/);
     });
 
     test('of an event that is not anchored, no chain says anything', async () => {
@@ -278,6 +326,14 @@ await describeNeeding(anvil, 'an anchor on a chain', async () => {
         expect(code).toBe(2);
         expect(err).not.toContain('secret-of-mine');
       }
+    });
+
+    test('an address whose key holds a bare % is asked, and not shown', async () => {
+      const rpc = proxy.url.replace('//', '//us%er:secret-of-mine@');
+      expect((await verify({ rpc })).code).toBe(0);
+      const down = await verify({ rpc: 'http://us%er:secret-of-mine@127.0.0.1:1' }).catch(String);
+      expect(down).toMatch(/The node 127\.0\.0\.1:1 could not be asked/);
+      expect(down).not.toContain('secret-of-mine');
     });
 
     const txOf = () => `0x${'12'.repeat(32)}`;
