@@ -1,5 +1,6 @@
 import { ClickHouseError } from '@clickhouse/client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ALARM_KEYS } from '../../control/alarms.ts';
 import { changeAlertRule, deleteAlertRule, muteAlertRule } from '../../control/alert-rules.ts';
 import { chainedSubject, STREAM_CHAINED } from '../../infra/nats/names.ts';
 import { eventually, everybodysLeases } from '../chain/testing/stage.ts';
@@ -273,6 +274,21 @@ describe('rules that change while it runs', () => {
 });
 
 describe('trouble', () => {
+  it('with the stream stops the partition with an alarm, which goes when that is mended', async () => {
+    const { alertPositions, alarms } = world.buckets;
+    await world.runOnce();
+    const present = (await alertPositions.get('0'))?.value as object;
+    await alertPositions.put('0', { ...present, epoch: 'another' });
+    const alerts = world.start();
+    started.push(alerts);
+    const alarm = () => alarms.get(ALARM_KEYS.alertsStopped(0));
+    await eventually(alarm, (raised) => raised !== undefined);
+    expect([...alerts.states()]).toContainEqual([0, 'stopped']);
+    await alertPositions.put('0', present);
+    await eventually(alarm, (raised) => raised === undefined);
+    await untilWorking(alerts, PARTITIONS);
+  });
+
   it('two processes on one partition raise nothing twice', async () => {
     const leases = everybodysLeases(world.buckets.leases);
     const buckets = { ...world.buckets, leases };

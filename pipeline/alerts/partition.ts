@@ -36,7 +36,7 @@ export interface AlertPartitionContext {
   metrics: AlertMetrics;
   timing: AlertTiming;
   /** Everything that was stored at the start was looked at. */
-  onCaughtUp(): void;
+  onCaughtUp(): Promise<void>;
 }
 
 export interface AlertTiming {
@@ -75,7 +75,7 @@ export async function runAlertPartition(context: AlertPartitionContext, signal: 
     await catchUp(context, watcher, last.position, highest, signal);
   }
   await place.move(highest ?? BEFORE_ALL);
-  context.onCaughtUp();
+  await context.onCaughtUp();
 
   const reader = await openReader({
     nc,

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
-import { ALARM_KEYS } from '../../control/alarms.ts';
+import { ALARM_KEYS, clearAlarm } from '../../control/alarms.ts';
 import type { AlertRuleDirectory } from '../../control/alert-rules.ts';
 import { crc32, nativeHasher } from '../../infra/hash.ts';
 import type { Logger } from '../../infra/log.ts';
@@ -92,7 +92,10 @@ function workOnPartition(
     log,
     metrics,
     timing,
-    onCaughtUp: () => onState('working'),
+    onCaughtUp: async () => {
+      await clearAlarm(buckets.alarms, ALARM_KEYS.alertsStopped(partition));
+      onState('working');
+    },
   };
   return holdPartition(
     {
