@@ -13,6 +13,8 @@ export const ALARM_KEYS = {
   treeStopped: (partition: number) => `tree.${partition}`,
   /** What is stored of a workspace is not what was signed. */
   treeMismatch: (workspaceId: string) => `tree.${workspaceId}`,
+  /** The alert rules cannot look at a partition. */
+  alertsStopped: (partition: number) => `alerts.${partition}`,
   /** A witness knows another log of a workspace than the one we have. */
   witnessFork: (workspaceId: string) => `witness.${workspaceId}`,
   /** The contract refuses an anchor. */

@@ -11,7 +11,7 @@ export interface PlanLimits {
   ipAllowlistEntries: number | null;
 }
 
-/** Of all these, only the retention is enforced now (retention.ts); the others wait for what they limit. */
+/** Of all these, only the retention (retention.ts) and the alert rules are enforced now; the others wait for what they limit. */
 export const PLANS = {
   free: {
     requestsPerMinute: 60,

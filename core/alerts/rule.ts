@@ -49,14 +49,14 @@ export interface ConditionsOf {
   };
 }
 
-export type AlertRule = {
-  [Type in RuleType]: {
+export type AlertRule<Of extends RuleType = RuleType> = {
+  [Type in Of]: {
     id: string;
     rule_type: Type;
     conditions: ConditionsOf[Type];
     cooldown_minutes: number;
   };
-}[RuleType];
+}[Of];
 
 export const DEFAULT_COOLDOWN_MINUTES = 60;
 

@@ -1,5 +1,5 @@
 import { MICROS_PER_MINUTE, MICROS_PER_SECOND, type Micros } from '../time.ts';
-import type { RuleMemory } from './memory.ts';
+import type { MemorySnapshot, RuleMemory } from './memory.ts';
 import type { ConditionsOf } from './rule.ts';
 import { plural } from './wording.ts';
 
@@ -72,6 +72,36 @@ export function spikeMemory(conditions: ConditionsOf['ingestion_spike'], counted
       windows.restore(rows.slice(middle + 1));
     },
   };
+}
+
+/** Of each span of time that holds events, in their order: its number, counted from 1970, and how many. */
+export type SpanCounts = readonly (readonly [span: number, count: number])[];
+
+/** How long those spans are of which a memory needs the counts, and from when on, before an event at `nextMicros`. */
+export function neededCounts(
+  { window_minutes: minutes, baseline_days: days }: ConditionsOf['ingestion_spike'],
+  nextMicros: Micros,
+): Record<'recent' | 'windows', { spanMicros: Micros; sinceMicros: Micros }> {
+  const windowMicros = minutes * MICROS_PER_MINUTE;
+  const hourMicros = Math.floor(nextMicros / MICROS_PER_HOUR) * MICROS_PER_HOUR;
+  return {
+    recent: {
+      spanMicros: MICROS_PER_SECOND,
+      sinceMicros: Math.floor(nextMicros / MICROS_PER_SECOND) * MICROS_PER_SECOND - windowMicros,
+    },
+    windows: {
+      spanMicros: windowMicros,
+      sinceMicros: hourMicros - days * HOURS_PER_DAY * MICROS_PER_HOUR,
+    },
+  };
+}
+
+/** A memory as it would be, had it been given the events that were counted. */
+export function snapshotOfCounts(
+  countedFrom: Micros,
+  { recent, windows }: Record<'recent' | 'windows', SpanCounts>,
+): MemorySnapshot {
+  return [[countedFrom], ...recent.map((row) => [...row]), [], ...windows.map((row) => [...row])];
 }
 
 /** How many hours ago the hours of a baseline began: those of the same hour of the week, and of the day. */

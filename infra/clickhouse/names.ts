@@ -11,6 +11,7 @@ export const TABLES = {
   checkpoints: `${DATABASE}.checkpoints`,
   anchors: `${DATABASE}.anchors`,
   anchorBatches: `${DATABASE}.anchor_batches`,
+  alerts: `${DATABASE}.alerts`,
   retentionWindows: `${DATABASE}.retention_windows`,
   schemaMigrations: `${DATABASE}.schema_migrations`,
 } as const;

@@ -43,6 +43,9 @@ export const BUCKETS = {
   checkpoints: 'checkpoints',
   /** What was, or is to be, anchored, and its transactions. */
   anchors: 'anchors',
+  alertRules: 'alert_rules',
+  /** Up to where the alert rules have looked at each partition: what a restart goes on from. */
+  alertPositions: 'alert_positions',
 } as const;
 
 export type BucketName = (typeof BUCKETS)[keyof typeof BUCKETS];

@@ -341,7 +341,7 @@ describe('migrations', () => {
       query: "SELECT count() AS n FROM system.tables WHERE database = 'immutable'",
       format: 'JSONEachRow',
     });
-    expect(await tables.json()).toEqual([{ n: 18 }]);
+    expect(await tables.json()).toEqual([{ n: 19 }]);
     await client.close();
     await fresh.stop();
   });

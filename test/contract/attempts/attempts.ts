@@ -54,6 +54,7 @@ const HIDDEN_TABLES = [
   'retained_from',
   'anchors',
   'anchor_batches',
+  'alerts',
   'visible_anchors',
 ].flatMap((table) => [
   refused(`SELECT * FROM immutable.${table}`),
