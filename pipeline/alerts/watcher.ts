@@ -53,6 +53,8 @@ const IDLE_MS = 15 * 60_000;
 /** Of all workspaces of a partition together; a single one may have 100,000. */
 const MOST_ACTORS = 500_000;
 const MOST_REMEMBERED = 5_000;
+/** Between two looks at what may be freed. */
+const TIDY_MS = 5_000;
 /** More than these are no fault of theirs. */
 const MOST_BEHIND = 1_000;
 const THE_END: Position = { sequence: Number.MAX_SAFE_INTEGER, index: 2 ** 32 - 1 };
@@ -63,6 +65,7 @@ export function createWatcher(context: WatcherContext): Watcher {
   const watched = new Map<string, { workspace: WatchedWorkspace; usedAtMs: number }>();
   const late = new Map<string, { seq: number; retryAtMs: number }>();
   let raised: AlertRow[] = [];
+  let tidiedAtMs = 0;
 
   async function settle(): Promise<number> {
     if (raised.length === 0) return 0;
@@ -183,6 +186,8 @@ export function createWatcher(context: WatcherContext): Watcher {
     },
     behind: () => Object.fromEntries([...late].map(([workspaceId, { seq }]) => [workspaceId, seq])),
     tidy(nowMs) {
+      if (nowMs - tidiedAtMs < TIDY_MS) return;
+      tidiedAtMs = nowMs;
       let actors = 0;
       let remembered = 0;
       for (const [workspaceId, { workspace, usedAtMs }] of [...watched].reverse()) {
