@@ -626,6 +626,33 @@ describe('two jobs', () => {
     expect(await world.alarms()).toEqual([]);
   });
 
+  it('of which one looked while the other was writing raise no false alarm', async () => {
+    await world.grow([{ workspaceId: A, at: '2026-11-23T12:00:00Z', events: 3 }]);
+    const [options, now] = [world.options(), () => Date.parse(world.clock.now)];
+    const [records, told] = [world.records(), [] as unknown[]];
+    const gatherer = createGatherer({ ...options, records, now });
+    const late = createMaker({
+      records,
+      store: options.store,
+      log: options.log,
+      now,
+      patienceMs: 0,
+      gatherer: {
+        ...gatherer,
+        async until(periodEnd, unsettled) {
+          await world.job().makeDue();
+          // What it may see of heads whose batch is not in the table yet.
+          const why = { workspaceId: A, why: 'The table of anchors is not what …', mayCome: false };
+          return { ...(await gatherer.until(periodEnd, unsettled)), leftOut: [why] };
+        },
+      },
+      onGathered: async (gathered) => void told.push(gathered),
+    });
+    await expect(late.makeDue()).rejects.toMatchObject({ code: 'conflict' });
+    expect(told).toEqual([]);
+    expect((await late.makeDue()).batches).toEqual([]);
+  });
+
   it('of which one was paused while it wrote heads: it takes back nothing of what the other wrote', async () => {
     const head = (size: number) => ({
       anchor_id: `anc_${size}`,

@@ -68,6 +68,10 @@ export function createMaker(options: MakerOptions): Maker {
   }
 
   async function write(gathered: Gathered, number: number): Promise<AnchorBatch[]> {
+    // What was seen while another job made one, with half of its heads written, says nothing of how things stand.
+    if ((await records.batches()).length >= number) {
+      throw new ImmutableError('conflict', 'Another job has made an anchor in the meantime.');
+    }
     await options.onGathered(gathered);
     if (gathered.ends.length === 0) return [];
     return [await makeBatch(options, gathered, number)];
