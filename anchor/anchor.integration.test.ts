@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { writeSignedFloor, writeStoredFloor } from '../control/floors.ts';
-import { verifyAnchorPath } from '../core/anchor.ts';
+import { anchorTree, verifyAnchorPath } from '../core/anchor.ts';
 import { openNote } from '../core/checkpoint.ts';
 import { ImmutableError } from '../core/errors.ts';
 import { TABLES } from '../infra/clickhouse/names.ts';
+import { nativeHasher } from '../infra/hash.ts';
 import { streamEpoch } from '../infra/nats/streams.ts';
 import { sampleEvent } from '../pipeline/chain/testing/sample.ts';
 import { eventually } from '../pipeline/chain/testing/stage.ts';
@@ -444,6 +445,31 @@ describe('whatever dies', () => {
     },
   );
 
+  it.each([
+    ['a column', () => 'size = 1'],
+    [
+      'a checkpoint, and the root with it',
+      (note: string) => {
+        const forged = note.replace('\n3\n', '\n2\n');
+        const { root } = anchorTree([openNote(forged)?.text ?? ''], nativeHasher);
+        const text = forged.replaceAll('\n', '\\n');
+        return `checkpoint = '${text}', size = 2, anchor_root = '${Buffer.from(root).toString('hex')}'`;
+      },
+    ],
+  ])('rows that lost %s to somebody before they were decided on are not anchored', async (_, changed) => {
+    await world.grow([{ workspaceId: A, at: '2026-11-23T12:00:00Z', events: 3 }]);
+    const mortal = mortalProcess({ of: 'records', operation: 'create', moment: 'before', call: 1 });
+    const dying = jobOn(mortal.view('records', world.records()), clickHouseAnchorStore(world.clickhouse));
+    await Promise.race([dying.makeDue(), mortal.died]);
+    const [{ note } = { note: '' }] = await checkpointRows(A);
+    await change(`ALTER TABLE ${TABLES.anchors} UPDATE ${changed(note)} WHERE workspace_id = '${A}'`);
+    await world.job().round();
+    expect((await world.rows()).map(({ size, checkpoint }) => ({ size, checkpoint }))).toEqual([
+      { size: 3, checkpoint: note },
+    ]);
+    expect((await world.records().heads()).get(A)?.size).toBe(3);
+  });
+
   it('on the way to the chain: the same bytes are sent, once', async () => {
     const calls = [
       ['records', 'change'],
@@ -598,6 +624,33 @@ describe('two jobs', () => {
     const paid = world.ledger.transactions();
     expect(paid).toHaveLength((await world.records().batches()).length);
     expect(await world.alarms()).toEqual([]);
+  });
+
+  it('of which one looked while the other was writing raise no false alarm', async () => {
+    await world.grow([{ workspaceId: A, at: '2026-11-23T12:00:00Z', events: 3 }]);
+    const [options, now] = [world.options(), () => Date.parse(world.clock.now)];
+    const [records, told] = [world.records(), [] as unknown[]];
+    const gatherer = createGatherer({ ...options, records, now });
+    const late = createMaker({
+      records,
+      store: options.store,
+      log: options.log,
+      now,
+      patienceMs: 0,
+      gatherer: {
+        ...gatherer,
+        async until(periodEnd, unsettled) {
+          await world.job().makeDue();
+          // What it may see of heads whose batch is not in the table yet.
+          const why = { workspaceId: A, why: 'The table of anchors is not what …', mayCome: false };
+          return { ...(await gatherer.until(periodEnd, unsettled)), leftOut: [why] };
+        },
+      },
+      onGathered: async (gathered) => void told.push(gathered),
+    });
+    await expect(late.makeDue()).rejects.toMatchObject({ code: 'conflict' });
+    expect(told).toEqual([]);
+    expect((await late.makeDue()).batches).toEqual([]);
   });
 
   it('of which one was paused while it wrote heads: it takes back nothing of what the other wrote', async () => {

@@ -119,13 +119,20 @@ export function areRowsOf(
   hasher: Hasher,
 ): boolean {
   if (rows.length !== leaves) return false;
-  const texts = rows.map(({ checkpoint }) => openNote(checkpoint)?.text);
-  if (texts.includes(undefined)) return false;
-  const tree = anchorTree(
-    texts.filter((text) => text !== undefined),
-    hasher,
-  );
-  return hexEncode(tree.root) === anchorRoot;
+  const texts = rows.map((row) => textOfRow(row, hasher)).filter((text) => text !== undefined);
+  return texts.length === leaves && hexEncode(anchorTree(texts, hasher).root) === anchorRoot;
+}
+
+/** The text of its checkpoint, which the root vouches for, if what the row says beside it is the same. */
+function textOfRow(row: AnchorRow, hasher: Hasher): string | undefined {
+  const text = openNote(row.checkpoint)?.text ?? '';
+  const checkpoint = parseCheckpoint(text);
+  const isTrue =
+    checkpoint?.size === row.size &&
+    hexEncode(checkpoint.root) === row.merkleRoot &&
+    checkpoint.origin.endsWith(`/${row.workspaceId}`) &&
+    row.id === anchorIdOf(row.batchId, row.workspaceId, hasher);
+  return isTrue ? text : undefined;
 }
 
 function checkpointTextOf(note: string): string {

@@ -68,6 +68,10 @@ export function createMaker(options: MakerOptions): Maker {
   }
 
   async function write(gathered: Gathered, number: number): Promise<AnchorBatch[]> {
+    // What was seen while another job made one, with half of its heads written, says nothing of how things stand.
+    if ((await records.batches()).length >= number) {
+      throw new ImmutableError('conflict', 'Another job has made an anchor in the meantime.');
+    }
     await options.onGathered(gathered);
     if (gathered.ends.length === 0) return [];
     return [await makeBatch(options, gathered, number)];
@@ -165,13 +169,16 @@ function notNext(end: string, first: string): ImmutableError {
 
 async function makeBatch(options: MakerOptions, gathered: Gathered, number: number): Promise<AnchorBatch> {
   const { records, store, now } = options;
+  const id = randomBytes(16).toString('hex');
+  const { periodEnd, ends } = gathered;
+  const rows = anchorRows({ batchId: id, periodEnd, createdAt: timestamp(now()) }, ends, nativeHasher);
   const draft: AnchorDraft = {
     number,
-    id: randomBytes(16).toString('hex'),
-    period_end: gathered.periodEnd,
+    id,
+    period_end: periodEnd,
+    anchor_root: rows[0]?.anchorRoot ?? '',
+    leaves: rows.length,
   };
-  const period = { batchId: draft.id, periodEnd: draft.period_end, createdAt: timestamp(now()) };
-  const rows = anchorRows(period, gathered.ends, nativeHasher);
   await records.writeDraft(draft);
   await store.writeAnchors(rows);
   return await decide(options, draft, rows);
@@ -186,8 +193,8 @@ async function decide(options: MakerOptions, draft: AnchorDraft, rows: AnchorRow
     id: draft.id,
     period_end: draft.period_end,
     created_at: rows[0]?.createdAt ?? at,
-    anchor_root: rows[0]?.anchorRoot ?? '',
-    leaves: rows.length,
+    anchor_root: draft.anchor_root,
+    leaves: draft.leaves,
     status: 'pending',
     reason: null,
     chain_id: null,
@@ -213,15 +220,14 @@ async function decide(options: MakerOptions, draft: AnchorDraft, rows: AnchorRow
   return batch;
 }
 
-/** Rows that were written by somebody who died before the decision are decided on; part of them is left behind. */
+/** Rows that were written by somebody who died before the decision are decided on; part of them, or others, are left behind. */
 async function adoptDraft(options: MakerOptions, last: AnchorBatch | undefined): Promise<void> {
   const { records, store } = options;
   const draft = await records.draft();
   if (draft === undefined) return;
   if (draft.number === (last?.number ?? 0) + 1) {
     const rows = await store.anchorsOf(draft);
-    const [first] = rows;
-    if (first !== undefined && areRowsOf(rows, first.anchorRoot, first.treeSize, nativeHasher)) {
+    if (areRowsOf(rows, draft.anchor_root, draft.leaves, nativeHasher)) {
       await decide(options, draft, rows);
       return;
     }

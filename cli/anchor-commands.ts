@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createAnchorJob } from '../anchor/job.ts';
+import { type AnchorJob, createAnchorJob } from '../anchor/job.ts';
 import type { Made } from '../anchor/maker.ts';
 import { periodName } from '../anchor/period.ts';
 import { type AnchorRecords, anchorRecords } from '../anchor/records.ts';
@@ -35,7 +35,7 @@ const TAKEN_WITHIN_MS = 5_000;
 
 /**
  * Makes anchors and brings them onto the chain, or watches the role do it that runs beside. Throws with `unavailable`
- * where one has failed.
+ * where one has failed, or the chain to which they go has not confirmed them in time.
  */
 export async function anchorRunCommand(
   config: Config,
@@ -56,10 +56,11 @@ export async function anchorRunCommand(
     const title = now ? 'everything that is signed now' : (period ?? 'every day that is due');
     const make = now ? job.makeNow : period === undefined ? job.makeDue : () => job.makeDay(period);
     const made = await terminal.step(`anchor of ${title}`, () => untilMade(make, terminal));
-    await followUp({ records, terminal, hasLedger: ledger !== undefined, advance: job.advance });
+    await followUp({ records, terminal, hasLedger: ledger !== undefined, job });
     const shown = await wanted(records, made);
     terminal.result(json ? JSON.stringify({ batches: shown.map(asJson) }) : describeRun(shown));
     refuseFailed(shown);
+    if (ledger !== undefined) refuseUnconfirmed(shown, job.problem());
   } finally {
     await clickhouse.close();
     await nc.close();
@@ -102,13 +103,16 @@ async function followUp(options: {
   records: AnchorRecords;
   terminal: Terminal;
   hasLedger: boolean;
-  advance(): Promise<boolean>;
+  job: Pick<AnchorJob, 'advance' | 'problem'>;
 }): Promise<void> {
-  const { records, terminal, hasLedger, advance } = options;
+  const { records, terminal, hasLedger, job } = options;
   const began = performance.now();
   const waited = () => performance.now() - began;
+  let said: string | undefined;
   const isOver = async () => {
-    if (hasLedger) await advance();
+    if (hasLedger) await job.advance();
+    if (job.problem() !== undefined && job.problem() !== said) terminal.say(`… ${job.problem()}`);
+    said = job.problem() ?? said;
     const open = (await unconfirmed(records)).filter(({ status }) => status !== 'failed');
     if (open.length === 0 || waited() > CONFIRMED_WITHIN_MS) return true;
     const isUntouched = open.every(({ status }) => status === 'pending');
@@ -126,7 +130,7 @@ async function followUp(options: {
     !hasLedger &&
     (await unconfirmed(records)).some(({ reason, status }) => status === 'pending' && reason === null)
   ) {
-    await advance();
+    await job.advance();
   }
 }
 
@@ -146,6 +150,16 @@ function refuseFailed(batches: readonly AnchorBatch[]): void {
   if (failed.length === 0) return;
   throw new ImmutableError('unavailable', `${failed.length} of the anchors failed: ${failed[0]?.reason}`, {
     nextStep: 'Mend what the reason says, and run `immutable anchor run` again.',
+  });
+}
+
+/** Whoever runs it from cron must hear of it. */
+function refuseUnconfirmed(batches: readonly AnchorBatch[], problem: string | undefined): void {
+  const open = batches.filter(({ status }) => status !== 'confirmed');
+  if (open.length === 0) return;
+  const why = problem ?? open[0]?.reason ?? 'The chain has not confirmed them.';
+  throw new ImmutableError('unavailable', `${open.length} of the anchors are not confirmed yet. ${why}`, {
+    nextStep: 'Nothing is lost: the role `anchor` goes on, and so does `immutable anchor run`.',
   });
 }
 

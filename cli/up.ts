@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Install } from '../control/install.ts';
-import type { Config } from '../infra/config.ts';
+import type { Config, SettingEnvironment } from '../infra/config.ts';
 import { createLifecycle, untilAskedToStop } from '../infra/lifecycle.ts';
 import { createLogger, type Logger, toFile } from '../infra/log.ts';
 import { connectNats } from '../infra/nats/connect.ts';
@@ -82,6 +82,14 @@ export async function up(
   }
 }
 
+/** The account that pays, and the addresses of the chain with the keys in them, are the affair of one role. */
+const NO_CHAIN: SettingEnvironment = {
+  IMMUTABLE_ANCHOR_RPC_URL: '',
+  IMMUTABLE_ANCHOR_RPC_URL_FILE: '',
+  IMMUTABLE_ANCHOR_PRIVATE_KEY: '',
+  IMMUTABLE_ANCHOR_PRIVATE_KEY_FILE: '',
+};
+
 const WIND_UP_MS = 2_000;
 const RETENTION_HOUR_UTC = 3;
 
@@ -93,7 +101,8 @@ async function retainDaily(config: Config, log: Logger, signal: AbortSignal): Pr
     signal,
     work: async (whileRunning) => {
       const args = [PROGRAM, 'retention', 'run', '--json'];
-      const { stdout } = await execute(process.execPath, args, { signal: whileRunning });
+      const env = { ...process.env, ...NO_CHAIN };
+      const { stdout } = await execute(process.execPath, args, { signal: whileRunning, env });
       log.info({ result: stdout.trim() }, 'the retention has run');
     },
     onFailed: (error) => log.error({ err: error }, 'the retention did not run to its end'),
@@ -203,11 +212,9 @@ async function startRoles(options: {
     ...(config.instanceId === undefined ? { IMMUTABLE_INSTANCE_ID: secrets.instanceId } : {}),
   };
   const secret = config.secretKey === undefined ? { IMMUTABLE_SECRET_KEY_FILE: secrets.secretKeyFile } : {};
-  // The account that pays is the affair of one role.
-  const noPayer = { IMMUTABLE_ANCHOR_PRIVATE_KEY: '' };
   const roles = [
-    { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv, ...noPayer } },
-    { role: 'tree', title: 'tree', env: { ...common, ...clickhouse.writerEnv, ...secret, ...noPayer } },
+    { role: 'chain', title: 'chain', env: { ...common, ...clickhouse.writerEnv, ...NO_CHAIN } },
+    { role: 'tree', title: 'tree', env: { ...common, ...clickhouse.writerEnv, ...secret, ...NO_CHAIN } },
     { role: 'anchor', title: 'anchor', env: { ...common, ...clickhouse.writerEnv, ...chain?.signerEnv } },
     {
       role: 'serve',
@@ -216,7 +223,7 @@ async function startRoles(options: {
         ...common,
         ...clickhouse.readerEnv,
         ...secret,
-        ...noPayer,
+        ...NO_CHAIN,
         IMMUTABLE_PORT: String(port),
       },
     },

@@ -73,7 +73,14 @@ export function batchKey(number: number): string {
 export const BATCH_KEYS = `${BATCH_PREFIX}*`;
 
 /** Rows that are being written for a batch that is not decided on yet, so that after a crash they are used. */
-const draftSchema = z.object({ number: z.int().min(1), id: z.string(), period_end: z.string() });
+const draftSchema = z.object({
+  number: z.int().min(1),
+  id: z.string(),
+  period_end: z.string(),
+  /** What the rows must make: whatever is found under the id beside that was not written by the job. */
+  anchor_root: hash,
+  leaves: z.int().min(1),
+});
 
 export type AnchorDraft = z.infer<typeof draftSchema>;
 

@@ -77,6 +77,18 @@ describe('loadConfig', () => {
     });
   });
 
+  it('refuses endpoints of a chain that are no web addresses, or none at all, and quotes no key in them', () => {
+    for (const urls of [
+      'localhost:8545',
+      'https://chain.example.com/v2,wss://chain.example.com/s3cret',
+      ',',
+    ]) {
+      const problem = problemOf({ IMMUTABLE_ANCHOR_RPC_URL: urls });
+      expect(problem).toContain('IMMUTABLE_ANCHOR_RPC_URL: ');
+      expect(problem).not.toContain('s3cret');
+    }
+  });
+
   it('refuses half of a pair', () => {
     expect(problemOf({ IMMUTABLE_TLS_CERT: 'cert.pem' })).toContain('give both or neither');
   });

@@ -7,21 +7,13 @@ import { isRange } from './outbound/policy.ts';
 
 /** Every setting, by the name it has in the environment. The only place these names are written. */
 const port = z.coerce.number().int().min(0).max(65_535);
-const urlList = z
-  .string()
-  .transform((text) =>
-    text
-      .split(',')
-      .map((part) => part.trim())
-      .filter((part) => part !== ''),
-  )
-  .pipe(z.array(z.url()));
-const cidrList = z.string().transform((text) =>
+const list = z.string().transform((text) =>
   text
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== ''),
 );
+const urlList = list.pipe(z.array(z.url()));
 const flag = z
   .enum(['true', 'false', '1', '0', 'yes', 'no'])
   .transform((text) => ['true', '1', 'yes'].includes(text));
@@ -57,13 +49,19 @@ const settings = z.object({
   IMMUTABLE_OBJECT_STORE_URL: z.string().superRefine(refuseWrongObjectStore).optional(),
   IMMUTABLE_GEOIP_CITY_V4: z.string().min(1).optional(),
   IMMUTABLE_GEOIP_CITY_V6: z.string().min(1).optional(),
-  IMMUTABLE_TRUSTED_PROXIES: cidrList.default([]),
+  IMMUTABLE_TRUSTED_PROXIES: list.default([]),
   /** Networks that are not public and that requests to addresses of customers may reach, unencrypted too. */
-  IMMUTABLE_ALLOW_PRIVATE_DESTINATIONS: cidrList.superRefine(refuseWrongRange).default([]),
+  IMMUTABLE_ALLOW_PRIVATE_DESTINATIONS: list.superRefine(refuseWrongRange).default([]),
   /** A file of C2SP tlog-policy: who cosigns checkpoints, and how many of them must. */
   IMMUTABLE_WITNESS_POLICY: z.string().min(1).optional(),
   /** JSON-RPC of the chain on which roots are anchored; the next is asked when one does not answer. */
-  IMMUTABLE_ANCHOR_RPC_URL: urlList.optional(),
+  IMMUTABLE_ANCHOR_RPC_URL: list
+    .pipe(
+      z
+        .array(z.url({ protocol: /^https?$/, error: 'must be http or https addresses, comma-separated' }))
+        .min(1),
+    )
+    .optional(),
   /** Base is 8453, Base Sepolia 84532. */
   IMMUTABLE_ANCHOR_CHAIN_ID: z.coerce.number().int().min(1).default(8453),
   IMMUTABLE_ANCHOR_CONTRACT: z

@@ -50,11 +50,14 @@ const quantitySchema = z
   .transform(BigInt);
 const countSchema = quantitySchema.transform(Number).pipe(z.int().min(0));
 
+/** Seconds, up to the end of the year 9999: what is later is no time that anything here could tell. */
+const timeSchema = countSchema.pipe(z.int().max(253_402_300_799));
+
 const blockSchema = z
   .looseObject({
     number: countSchema,
     hash: hashSchema,
-    timestamp: countSchema,
+    timestamp: timeSchema,
     baseFeePerGas: quantitySchema,
   })
   .transform(

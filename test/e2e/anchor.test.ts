@@ -1,6 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { anvil, describeNeeding } from '../support/requirements.ts';
-import { type Ended, runProgram, type Stack, startStack, until } from '../support/stack.ts';
+import {
+  type Ended,
+  runProgram,
+  type Stack,
+  type StackProcess,
+  startStack,
+  until,
+} from '../support/stack.ts';
 import { startRole } from './role.ts';
 
 interface ShownBatch {
@@ -83,6 +91,19 @@ await describeNeeding(anvil, 'a stack with a local chain', () => {
     stack = await startStack({ args: ['--local-chain'] });
   });
   afterAll(() => stack?.stop());
+
+  it('gives the key of the account, and the address of the chain, to no process but the one that anchors', () => {
+    const knows = (name: StackProcess) => {
+      const environment = readFileSync(`/proc/${stack.pid(name)}/environ`, 'utf8');
+      return ['IMMUTABLE_ANCHOR_PRIVATE_KEY', 'IMMUTABLE_ANCHOR_RPC_URL'].map((setting) =>
+        new RegExp(`${setting}=[^\\0]`).test(environment),
+      );
+    };
+    expect(knows('anchor')).toEqual([true, true]);
+    for (const name of ['nats', 'clickhouse', 'chain', 'tree', 'serve'] as const) {
+      expect(knows(name), name).toEqual([false, false]);
+    }
+  });
 
   it('brings onto it what is anchored on demand, also when the job is killed meanwhile', async () => {
     await sendSigned(stack);
