@@ -20,13 +20,6 @@ export function feesAfter(head: EvmBlock, tip: bigint): Fees {
   return { maxFeePerGas: head.baseFeeWei * 2n + tip, maxPriorityFeePerGas: tip };
 }
 
-const WEI_PER_GWEI = 1e9;
-
-/** Of an amount that an operator gave in gwei, to the wei. */
-export function weiOf(gwei: number): bigint {
-  return BigInt(Math.round(gwei * WEI_PER_GWEI));
-}
-
 /** With its 0x, which settings and records have and roots lack. */
 export function asHex(text: string): `0x${string}` {
   return `0x${text.replace(/^0x/, '')}`;

@@ -674,10 +674,14 @@ describe('two jobs', () => {
         [B, head(2)],
       ]),
     );
-    const sizes = [...(await first.heads())].map(([workspaceId, { size }]) => [workspaceId, size]);
-    expect(sizes.sort()).toEqual([
-      [A, 3],
-      [B, 2],
+    const heads = [...(await first.heads())].map(([workspaceId, { size, number }]) => [
+      workspaceId,
+      size,
+      number,
+    ]);
+    expect(heads.sort()).toEqual([
+      [A, 3, 2],
+      [B, 2, 2],
     ]);
   });
 

@@ -89,7 +89,11 @@ export function baseLedger(options: BaseLedgerOptions): BaseLedger {
 
     async send(attempt): Promise<Sent> {
       try {
-        return await endpoints.ask((rpc) => sendRaw(rpc, attempt));
+        // To each of them: one may take it, and keep it from the others.
+        return await endpoints.tell(
+          (rpc) => sendRaw(rpc, attempt),
+          ({ kind }) => kind === 'accepted',
+        );
       } catch (error) {
         if (!(error instanceof ImmutableError) || error.code !== 'validation_failed') throw error;
         return { kind: 'refused', reason: error.message };

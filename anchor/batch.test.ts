@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { numbered } from '../control/anchors.ts';
 import { anchorIdOf, verifyAnchorPath } from '../core/anchor.ts';
 import { checkpointText, signNote } from '../core/checkpoint.ts';
 import { nativeHasher } from '../infra/hash.ts';
@@ -58,7 +59,7 @@ describe('anchorRows', () => {
   it('goes on where the anchor before ended', () => {
     const [first] = rowsOf(end('ws_a', 5));
     const later = { ...PERIOD, batchId: 'cd'.repeat(16), periodEnd: '2026-11-26T00:00:00.000000Z' };
-    const previous = headOf(first as AnchorRow, nativeHasher);
+    const previous = numbered(headOf(first as AnchorRow, nativeHasher), undefined);
     const [row] = anchorRows(later, [end('ws_a', 12, { previous })], nativeHasher);
     const text = note('ws_a', 5).split('\n\n')[0];
     expect(row).toMatchObject({
@@ -69,7 +70,7 @@ describe('anchorRows', () => {
   });
 
   it('refuses a workspace that did not grow, or is said to be another', () => {
-    const previous = headOf(rowsOf(end('ws_a', 5))[0] as AnchorRow, nativeHasher);
+    const previous = numbered(headOf(rowsOf(end('ws_a', 5))[0] as AnchorRow, nativeHasher), undefined);
     expect(() => rowsOf(end('ws_a', 5, { previous }))).toThrow('did not grow');
     expect(() => rowsOf({ ...end('ws_a', 5), note: note('ws_b', 5) })).toThrow('another log');
   });

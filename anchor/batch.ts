@@ -1,4 +1,4 @@
-import type { AnchorHead } from '../control/anchors.ts';
+import type { AnchorHead, NextAnchorHead } from '../control/anchors.ts';
 import { anchorIdOf, anchorTree } from '../core/anchor.ts';
 import { hexEncode } from '../core/bytes.ts';
 import { openNote, parseCheckpoint } from '../core/checkpoint.ts';
@@ -102,7 +102,7 @@ function rowOf(
 }
 
 /** What the next anchor of the workspace must know of this one. */
-export function headOf({ id, periodEnd, size, checkpoint }: AnchorRow, hasher: Hasher): AnchorHead {
+export function headOf({ id, periodEnd, size, checkpoint }: AnchorRow, hasher: Hasher): NextAnchorHead {
   return {
     anchor_id: id,
     period_end: periodEnd,

@@ -29,6 +29,7 @@ const head = {
   period_end: '2026-11-23T00:00:00.000000Z',
   size: 4,
   checkpoint_hash: createHash('sha256').update(textOf(4)).digest('hex'),
+  number: 1,
 };
 const anchored = { id: 'anc_1', size: 4, checkpoint: note(4) };
 

@@ -7,6 +7,8 @@ import {
   DRAFT_KEY,
   HEAD_KEYS,
   headKey,
+  type NextAnchorHead,
+  numbered,
   readAnchorBatch,
   readAnchorDraft,
   readAnchorHead,
@@ -33,7 +35,7 @@ export interface AnchorRecords {
   change(kept: KeptBatch, next: AnchorBatch): Promise<KeptBatch>;
   heads(): Promise<Map<string, AnchorHead>>;
   /** Leaves alone what is further already. */
-  writeHeads(heads: ReadonlyMap<string, AnchorHead>): Promise<void>;
+  writeHeads(heads: ReadonlyMap<string, NextAnchorHead>): Promise<void>;
   draft(): Promise<AnchorDraft | undefined>;
   writeDraft(draft: AnchorDraft | undefined): Promise<void>;
 }
@@ -87,11 +89,13 @@ export function anchorRecords(bucket: Bucket): AnchorRecords {
 async function advanceHead(
   bucket: Bucket,
   key: string,
-  head: AnchorHead,
+  next: NextAnchorHead,
   known: Entry | undefined,
 ): Promise<void> {
   for (let found = known; ; found = await bucket.get(key)) {
-    if (found !== undefined && readAnchorHead(found.value).size >= head.size) return;
+    const before = found === undefined ? undefined : readAnchorHead(found.value);
+    if (before !== undefined && before.size >= next.size) return;
+    const head = numbered(next, before);
     try {
       if (found === undefined) await bucket.create(key, head);
       else await bucket.update(key, head, found.revision);

@@ -1,10 +1,11 @@
 import { formatEther, isAddress } from 'viem';
-import { accountOf, weiOf } from '../anchor/account.ts';
+import { accountOf } from '../anchor/account.ts';
 import { deployContract } from '../anchor/deployer.ts';
 import { ImmutableError } from '../core/errors.ts';
 import type { Config } from '../infra/config.ts';
 import { evmEndpoints } from '../infra/evm/endpoints.ts';
 import { createLogger } from '../infra/log.ts';
+import { maxFeePerGasWei } from './anchor-ledger.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface AnchorDeployOptions {
@@ -39,7 +40,7 @@ export async function anchorDeploy(
       privateKey,
       owner,
       submitter,
-      maxFeeWei: weiOf(config.anchorMaxFeeGwei),
+      maxFeeWei: maxFeePerGasWei(config),
       onSigned: ({ contract, txHash }) =>
         terminal.say(`It will be at ${contract}, once the transaction ${txHash} is in a block.`),
     }),

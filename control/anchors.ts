@@ -88,7 +88,7 @@ export const readAnchorDraft = recordReader('anchor draft', draftSchema);
 
 export const DRAFT_KEY = 'draft';
 
-const headSchema = z.looseObject({
+const nextHeadSchema = z.looseObject({
   anchor_id: z.string(),
   period_end: z.string(),
   size: z.int().min(1),
@@ -96,8 +96,20 @@ const headSchema = z.looseObject({
   checkpoint_hash: hash,
 });
 
+/** What its row says of an anchor that becomes the head; which number it is follows from the head before. */
+export type NextAnchorHead = z.infer<typeof nextHeadSchema>;
+
+const headSchema = nextHeadSchema.extend({
+  /** How many anchors the workspace has, this one included. */
+  number: z.int().min(1),
+});
+
 /** The newest anchor of a workspace, in the same bucket under `headKey`: what was anchored is known without ClickHouse. */
 export type AnchorHead = z.infer<typeof headSchema>;
+
+export function numbered(next: NextAnchorHead, before: AnchorHead | undefined): AnchorHead {
+  return { ...next, number: (before?.number ?? 0) + 1 };
+}
 
 export const readAnchorHead = recordReader('anchor head', headSchema);
 

@@ -53,7 +53,7 @@ async function lookOnce(
   const stored = await options.query<AnchorRow>(storedAnchors(workspaceId));
   const rows = stored.filter((row) => !isUndecided(row, options.records));
   const head = await options.records.head(workspaceId);
-  const missing = headBreaks(head, rows.at(-1));
+  const missing = headBreaks(head, rows);
   const pairs = rows
     .map((row, index): AnchorPair => ({ row, before: rows[index - 1] }))
     .filter(({ row }, index) => index === rows.length - 1 || (row.size >= fromSeq && row.size <= toSeq));
@@ -81,7 +81,8 @@ function isUndecided({ id, batch_id, batch, workspace_id }: AnchorRow, records: 
 }
 
 /** What the record of the newest anchor tells of the newest row. A row that is newer than it is the job's to explain. */
-function headBreaks(head: AnchorHead | undefined, newest: AnchorRow | undefined): Break[] {
+function headBreaks(head: AnchorHead | undefined, rows: readonly AnchorRow[]): Break[] {
+  const newest = rows.at(-1);
   if (head === undefined) return [];
   if (newest === undefined || newest.period_end < head.period_end) {
     return [anchorBreak(head.size, head.anchor_id, 'it is missing, and it was anchored')];
@@ -91,6 +92,9 @@ function headBreaks(head: AnchorHead | undefined, newest: AnchorRow | undefined)
   const problems = [
     ...(newest.id === head.anchor_id ? [] : [`id is another than ${head.anchor_id}, which is on record`]),
     ...(hash === head.checkpoint_hash ? [] : ['its checkpoint is another than the one on record']),
+    ...(rows.length === head.number
+      ? []
+      : [`it is number ${head.number} of its workspace on record, and ${rows.length} are stored`]),
   ];
   return problems.map((problem) => anchorBreak(newest.size, newest.id, problem));
 }

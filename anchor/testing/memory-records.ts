@@ -1,4 +1,4 @@
-import type { AnchorBatch, AnchorDraft, AnchorHead } from '../../control/anchors.ts';
+import { type AnchorBatch, type AnchorDraft, type AnchorHead, numbered } from '../../control/anchors.ts';
 import { ImmutableError } from '../../core/errors.ts';
 import type { AnchorRecords, KeptBatch } from '../records.ts';
 
@@ -35,7 +35,8 @@ export function memoryRecords(): AnchorRecords {
     heads: async () => new Map(heads),
     async writeHeads(more) {
       for (const [workspaceId, head] of more) {
-        if ((heads.get(workspaceId)?.size ?? 0) < head.size) heads.set(workspaceId, head);
+        const before = heads.get(workspaceId);
+        if ((before?.size ?? 0) < head.size) heads.set(workspaceId, numbered(head, before));
       }
     },
     draft: async () => draft,

@@ -11,6 +11,11 @@ export interface EvmEndpoints {
    * the end if no other takes it. Throws `unavailable` when all of them fail.
    */
   ask<T>(work: (rpc: JsonRpc) => Promise<T>): Promise<T>;
+  /**
+   * The same asked of all of them at once: what the first says of whose answer `isGood`, or else the first that does
+   * not fail. Throws as `ask` does when all of them fail.
+   */
+  tell<T>(work: (rpc: JsonRpc) => Promise<T>, isGood: (result: T) => boolean): Promise<T>;
   /** Whether any of them says so; one that fails does not. */
   some(work: (rpc: JsonRpc) => Promise<boolean>): Promise<boolean>;
 }
@@ -45,24 +50,39 @@ export function evmEndpoints(options: {
     else log.error({ endpoint: endpointHost, problem }, 'an endpoint of the chain is of no use');
   }
 
+  async function attempt<T>(endpoint: Endpoint, work: (rpc: JsonRpc) => Promise<T>): Promise<Outcome<T>> {
+    try {
+      const result = await use(endpoint, work);
+      note(endpoint, '');
+      return { result };
+    } catch (error) {
+      if (!(error instanceof ImmutableError)) throw error;
+      if (error.code === 'unavailable') note(endpoint, error.message);
+      else if (error.code !== 'validation_failed') throw error;
+      return { host: endpoint.rpc.host, error };
+    }
+  }
+
   return {
     async ask(work) {
-      const failures: string[] = [];
-      let refusal: ImmutableError | undefined;
+      const failures: Failure[] = [];
       for (const endpoint of endpoints) {
-        try {
-          const result = await use(endpoint, work);
-          note(endpoint, '');
-          return result;
-        } catch (error) {
-          if (!(error instanceof ImmutableError)) throw error;
-          if (error.code === 'validation_failed') refusal ??= error;
-          else if (error.code === 'unavailable') note(endpoint, error.message);
-          else throw error;
-          failures.push(`${endpoint.rpc.host}: ${error.message}`);
-        }
+        const outcome = await attempt(endpoint, work);
+        if ('result' in outcome) return outcome.result;
+        failures.push(outcome);
       }
-      throw refusal ?? nobody(chainId, failures);
+      throw nobody(chainId, failures);
+    },
+
+    async tell(work, isGood) {
+      const outcomes = await Promise.all(endpoints.map((endpoint) => attempt(endpoint, work)));
+      const answers = outcomes.filter((outcome) => 'result' in outcome);
+      const best = answers.find(({ result }) => isGood(result)) ?? answers[0];
+      if (best !== undefined) return best.result;
+      throw nobody(
+        chainId,
+        outcomes.filter((outcome) => 'error' in outcome),
+      );
     },
 
     async some(work) {
@@ -79,13 +99,19 @@ function noUnlessUnexpected(error: unknown): false {
   throw error;
 }
 
-function nobody(chainId: number, failures: readonly string[]): ImmutableError {
-  return new ImmutableError(
-    'unavailable',
-    `No endpoint of chain ${chainId} is of use: ${failures.join('; ')}.`,
-    {
-      nextStep:
-        'Look at IMMUTABLE_ANCHOR_RPC_URL and IMMUTABLE_ANCHOR_CHAIN_ID, or wait until they answer again.',
-    },
-  );
+interface Failure {
+  host: string;
+  error: ImmutableError;
+}
+
+type Outcome<T> = { result: T } | Failure;
+
+function nobody(chainId: number, failures: readonly Failure[]): ImmutableError {
+  const refusal = failures.find(({ error }) => error.code === 'validation_failed');
+  if (refusal !== undefined) return refusal.error;
+  const said = failures.map(({ host, error }) => `${host}: ${error.message}`);
+  return new ImmutableError('unavailable', `No endpoint of chain ${chainId} is of use: ${said.join('; ')}.`, {
+    nextStep:
+      'Look at IMMUTABLE_ANCHOR_RPC_URL and IMMUTABLE_ANCHOR_CHAIN_ID, or wait until they answer again.',
+  });
 }

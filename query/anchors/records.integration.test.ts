@@ -50,6 +50,7 @@ it('knows the records there are, those that come, and goes on past one that cann
     period_end: BATCH.period_end,
     size: 7,
     checkpoint_hash: 'ef'.repeat(32),
+    number: 1,
   });
   const records = await watchAnchorRecords(bucket, log);
   expect(records.batch(BATCH.id)).toMatchObject({ record: BATCH, revision: 1 });

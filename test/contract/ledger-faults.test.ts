@@ -257,7 +257,9 @@ await describeNeeding(anvilProgram, 'Base, over endpoints that fail and lie', ()
 
     const onlyOfTag = (tag: string, fault: RpcFault): RpcFault => ({
       rewrite: (method, answer, params) =>
-        params[0] === tag && typeof fault === 'object' ? fault.rewrite(method, answer, params) : undefined,
+        params[0] === tag && typeof fault === 'object' && 'rewrite' in fault
+          ? fault.rewrite(method, answer, params)
+          : undefined,
     });
 
     it('is not confirmed by a safe block that cannot be asked for', async () => {
@@ -320,6 +322,19 @@ await describeNeeding(anvilProgram, 'Base, over endpoints that fail and lie', ()
     it('asks the next where one refuses', async () => {
       first.fault = refusing('eth_sendRawTransaction', -32_000, 'we take no transactions');
       expect(await ledgerOn([first.url, second.url]).send(attempt)).toEqual({ kind: 'accepted' });
+    });
+
+    it('reaches a block by the next where the first takes it and keeps it to itself', async () => {
+      first.fault = { keeps: attempt.txHash };
+      const silent = await ledgerOn([first.url]).send(attempt);
+      expect(silent).toEqual({ kind: 'accepted' });
+      await chain.mine();
+      expect((await ledgerOn([chain.url]).observe(root, [attempt])).inclusion).toBeNull();
+      expect(await ledgerOn([first.url, second.url]).send(attempt)).toEqual({ kind: 'accepted' });
+      await chain.mine();
+      expect((await ledgerOn([chain.url]).observe(root, [attempt])).inclusion).toMatchObject({
+        txHash: attempt.txHash,
+      });
     });
 
     it('does not take the hash of another transaction for an answer', async () => {

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { AnchorBatch } from '../../control/anchors.ts';
 import { anchorIdOf } from '../../core/anchor.ts';
-import { verifierKeyOf, verifyNote } from '../../core/checkpoint.ts';
+import { openNote, verifierKeyOf, verifyNote } from '../../core/checkpoint.ts';
 import { type ClickHouseClient, connectClickHouse } from '../../infra/clickhouse/client.ts';
 import { TABLES } from '../../infra/clickhouse/names.ts';
 import { nativeHasher } from '../../infra/hash.ts';
@@ -322,6 +322,25 @@ const TAMPERINGS: Tampering[] = [
       '500 anchor 2: previous_anchor_hash is not that of the anchor before it',
       '500 anchor 2: period_start is',
     ],
+  },
+  {
+    name: 'a row in the middle removed, and the one after it made to fit',
+    tamper: async (given) => {
+      const { log, rows } = given;
+      const of = (row: StoredAnchor | undefined) => ofLog(given, row);
+      const first = `toDateTime64('${rows[0]?.periodEnd.slice(0, 26)}', 6, 'UTC')`;
+      await write(TABLES.anchors, {
+        columns: {
+          period_start: first,
+          events_count: '400',
+          first_event_hash: `'${given.events[100]?.eventHash}'`,
+          previous_anchor_hash: `'${nativeHasher.hex(openNote(checkpointNote(log, given.events, 100))?.text ?? '')}'`,
+        },
+        where: of(rows[2]),
+        without: of(rows[1]),
+      });
+    },
+    named: ['500 anchor 2: it is number 3 of its workspace on record, and 2 are stored'],
   },
   {
     name: 'a row doubled, with another number of events',

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { AnchorBatch, AnchorHead } from '../../control/anchors.ts';
+import { type AnchorBatch, type AnchorHead, numbered } from '../../control/anchors.ts';
 import { anchorIdOf, anchorTree } from '../../core/anchor.ts';
 import { hexEncode } from '../../core/bytes.ts';
 import { openNote, parseCheckpointNote } from '../../core/checkpoint.ts';
@@ -81,7 +81,8 @@ export function createTestAnchors(admin: ClickHouseClient): TestAnchors {
       const id = anchorIdOf(batch.id, workspaceId, nativeHasher);
       const hash = nativeHasher.hex(text);
       previous.set(workspaceId, { size, hash, end: periodEnd });
-      heads.set(workspaceId, { anchor_id: id, period_end: periodEnd, size, checkpoint_hash: hash });
+      const next = { anchor_id: id, period_end: periodEnd, size, checkpoint_hash: hash };
+      heads.set(workspaceId, numbered(next, heads.get(workspaceId)));
       stored.push({ id, workspaceId, size, periodEnd, batch });
       return {
         id,

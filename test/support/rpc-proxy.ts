@@ -27,6 +27,8 @@ export type RpcFault =
   | 'redirecting'
   /** Takes a transaction, passes it on, and cuts the line instead of answering. */
   | 'drops-sends-after-them'
+  /** Takes this transaction, and passes it on to nobody. */
+  | { keeps: string }
   /** Answers what it is told instead of what is behind it; undefined lets a call pass. */
   | { rewrite(method: string, answer: RpcBody, params: unknown[]): RpcBody | undefined };
 
@@ -65,11 +67,13 @@ export async function startRpcProxy(target: string): Promise<RpcProxy> {
     }
     response.setHeader('Content-Type', 'application/json');
     if (fault === 'dripping' || fault === 'endless') return await dribble(response, fault);
-    const answer = await passOn(text);
+    const keepsIt = typeof fault === 'object' && 'keeps' in fault && method === 'eth_sendRawTransaction';
+    const answer = keepsIt ? { result: fault.keeps } : await passOn(text);
     if (fault === 'drops-sends-after-them' && method === 'eth_sendRawTransaction') {
       return void request.socket.destroy();
     }
-    const rewritten = typeof fault === 'object' ? fault.rewrite(method, answer, params) : undefined;
+    const rewritten =
+      typeof fault === 'object' && 'rewrite' in fault ? fault.rewrite(method, answer, params) : undefined;
     response.end(JSON.stringify({ jsonrpc: '2.0', id, ...(rewritten ?? answer) }));
   }
 
