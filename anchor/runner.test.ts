@@ -8,6 +8,7 @@ import { memoryRecords, pendingBatch } from './testing/memory-records.ts';
 
 const log = createLogger('test', 'silent');
 const MINUTE_MS = 60_000;
+const FORMER = `0x${'12'.repeat(20)}`;
 const START_MS = Date.UTC(2026, 10, 24, 0, 5);
 
 interface World extends RunnerOptions {
@@ -120,14 +121,29 @@ describe('the runner', () => {
     expect(paid(w, 1)).toEqual({ paid: 2, anchored: 1 });
   });
 
-  it('leaves alone what was sent to another contract', async () => {
+  it('leaves alone what was confirmed by another contract', async () => {
+    const w = await world();
+    await settle(w, 5);
+    const kept = await w.records.batch(1);
+    await w.records.change(kept, { ...kept.batch, contract: FORMER });
+    w.ledger.isDown = true;
+    await advanceAll(w);
+    expect((await w.records.batch(1)).batch).toMatchObject({ status: 'confirmed', contract: FORMER });
+  });
+
+  it('begins anew with what was on its way to another contract, once the new one answers', async () => {
     const w = await world();
     await advanceAll(w);
     const kept = await w.records.batch(1);
-    await w.records.change(kept, { ...kept.batch, contract: `0x${'12'.repeat(20)}` });
+    const [former] = kept.batch.attempts;
+    await w.records.change(kept, { ...kept.batch, contract: FORMER });
     w.ledger.isDown = true;
-    await advanceAll(w);
-    expect(await statuses(w)).toEqual(['submitted']);
+    await attempt(advanceAll(w));
+    expect((await w.records.batch(1)).batch).toMatchObject({ contract: FORMER, attempts: [former] });
+    w.ledger.isDown = false;
+    await settle(w, 5);
+    const { batch } = await w.records.batch(1);
+    expect(batch).toMatchObject({ status: 'confirmed', contract: w.ledger.place.contract });
   });
 
   it('says why nothing is sent', async () => {

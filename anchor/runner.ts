@@ -45,9 +45,9 @@ export async function advanceAll(options: RunnerOptions): Promise<Observation | 
   return seen;
 }
 
-/** What was sent to another contract, or chain, is not for this ledger to judge. */
+/** What was settled at another contract, or chain, is not for this ledger to judge. */
 function isWorthALook(batch: AnchorBatch, { ledger, now, recheckMs }: RunnerOptions): boolean {
-  if (!isSettled(batch)) return isOf(batch, ledger.place);
+  if (!isSettled(batch)) return true;
   return isOf(batch, ledger.place) && now() - timestampMs(batch.updated_at) < recheckMs;
 }
 
@@ -59,7 +59,7 @@ function isOnItsWay(batch: AnchorBatch): boolean {
   return !isSettled(batch);
 }
 
-export function isOf(batch: AnchorBatch, { chainId, contract }: LedgerPlace): boolean {
+function isOf(batch: AnchorBatch, { chainId, contract }: LedgerPlace): boolean {
   const isUntold = batch.attempts.length === 0 && batch.inclusion === null;
   return isUntold || (batch.chain_id === chainId && batch.contract === contract);
 }
@@ -77,9 +77,10 @@ export async function advance(options: RunnerOptions, number: number): Promise<A
   const { ledger, records, settings, now } = options;
   try {
     const kept = await records.batch(number);
-    const attempts = kept.batch.attempts.map(attemptOf);
-    const seen = await ledger.observe(kept.batch.anchor_root, attempts);
-    const { batch, action } = step(kept.batch, seen, now(), settings);
+    // What was on its way to a former contract, or chain, is begun anew here: nobody waits for it there any more.
+    const from = isOf(kept.batch, ledger.place) ? kept.batch : withAnotherTry(kept.batch);
+    const seen = await ledger.observe(from.anchor_root, from.attempts.map(attemptOf));
+    const { batch, action } = step(from, seen, now(), settings);
     const decided = await keep(options, kept, batch);
     return { batch: (await act(options, decided, action)).batch, seen };
   } catch (error) {
