@@ -30,6 +30,8 @@ export interface Reader {
    * Waits for as long as it takes. Throws `ReadingInterrupted` when no more will come.
    */
   take(ready: Promise<unknown>): Promise<ReadStreamMessage[]>;
+  /** What has come, or comes within so long: perhaps nothing. Throws as `take` does. */
+  takeWithin(waitMs: number): Promise<ReadStreamMessage[]>;
   /** How many messages of the partition wait behind the newest that has come. */
   pending(): number;
   close(): void;
@@ -108,6 +110,16 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
     clearTimeout(timer);
   }
 
+  function untilChangedWithin(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, waitMs);
+      changed = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
   function untilChanged(): Promise<void> {
     return new Promise((resolve) => {
       changed = resolve;
@@ -149,6 +161,11 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
         await untilChanged();
       }
       while (bytes < runBytes && ended === undefined && !isReady) await untilChanged();
+      return run();
+    },
+    takeWithin: async (waitMs) => {
+      if (buffer.length === 0 && ended === undefined) await untilChangedWithin(waitMs);
+      if (buffer.length === 0 && ended !== undefined) throw ended;
       return run();
     },
     pending: () => pending + buffer.length,

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   moveAlertPosition,
   readAlertPosition,
@@ -17,7 +16,7 @@ import { chainedFilter, STREAM_CHAINED } from '../../infra/nats/names.ts';
 import { streamState } from '../../infra/nats/stream-info.ts';
 import { streamEpoch } from '../../infra/nats/streams.ts';
 import type { ChainStore } from '../chain/store.ts';
-import { openReader, ReadingInterrupted, type ReadStreamMessage } from '../reader.ts';
+import { openReader, type Reader, ReadingInterrupted, type ReadStreamMessage } from '../reader.ts';
 import type { AlertMetrics } from './metrics.ts';
 import type { AlertStore } from './store.ts';
 import { createWatcher, type Deliver, type Watcher } from './watcher.ts';
@@ -89,7 +88,7 @@ export async function runAlertPartition(context: AlertPartitionContext, signal: 
     if ((await streamState(nc, STREAM_CHAINED)).created !== created) {
       throw new ReadingInterrupted('CHAINED was made anew');
     }
-    await follow(context, watcher, place, () => reader.take(Promise.resolve()), signal);
+    await follow(context, watcher, place, reader, signal);
     throw signal.reason;
   } finally {
     reader.close();
@@ -133,23 +132,16 @@ async function follow(
   { timing, partition, events, metrics }: AlertPartitionContext,
   watcher: Watcher,
   place: Place,
-  take: () => Promise<ReadStreamMessage[]>,
+  reader: Pick<Reader, 'takeWithin'>,
   signal: AbortSignal,
 ): Promise<void> {
   let newest: Newest | undefined;
   let movedAtMs = performance.now();
-  let taking: Promise<ReadStreamMessage[]> | undefined;
-  const aborted = new Promise<undefined>((resolve) => {
-    signal.addEventListener('abort', () => resolve(undefined), { once: true });
-  });
   while (!signal.aborted) {
-    taking ??= take();
-    const messages = await firstOf(taking, timing.tickMs, aborted);
-    if (signal.aborted) return;
-    if (messages !== undefined) {
-      taking = undefined;
-      for (const message of messages) newest = (await takeOne(message)) ?? newest;
+    for (const message of await reader.takeWithin(timing.tickMs)) {
+      newest = (await takeOne(message)) ?? newest;
     }
+    if (signal.aborted) return;
     await watcher.retryBehind(Date.now());
     const stored = await watcher.settle();
     if (stored > 0 || performance.now() - movedAtMs >= timing.positionIntervalMs) {
@@ -183,21 +175,6 @@ async function follow(
 interface Newest {
   workspaceId: string;
   seq: number;
-}
-
-/** Undefined when the time is over, or the signal aborted, before anything came. */
-async function firstOf<T>(
-  coming: Promise<T>,
-  waitMs: number,
-  aborted: Promise<undefined>,
-): Promise<T | undefined> {
-  const timer = new AbortController();
-  const waited = delay(waitMs, undefined, { signal: timer.signal }).catch(() => undefined);
-  try {
-    return await Promise.race([coming, waited, aborted]);
-  } finally {
-    timer.abort();
-  }
 }
 
 interface Place {

@@ -105,25 +105,31 @@ export async function runTreePartition(context: TreePartitionContext, signal: Ab
     fromSequence: lastSequence + 1,
     losses,
   });
-  const signing = signRegularly(work, context.timing, whileRunning);
-  // What ends it is seen below, though perhaps not at once.
-  signing.catch(() => {});
+  // What ends it ends the reading. A promise that lives as long as the stage must not be raced with each run of messages:
+  // it would keep them all.
+  let failed: { error: unknown } | undefined;
+  const signing = signRegularly(work, context.timing, whileRunning).catch((error: unknown) => {
+    failed = { error };
+    reader.close();
+  });
   try {
     // In a stream that was made anew meanwhile the sequence means nothing, and might not come for long.
     if ((await streamState(nc, STREAM_CHAINED)).created !== created) {
       throw new ReadingInterrupted('CHAINED was made anew');
     }
     for (;;) {
-      const messages = await Promise.race([reader.take(Promise.resolve()), signing]);
-      for (const message of messages) await work.take(message);
-      while (work.trees.unharvested() > MAX_UNHARVESTED) {
-        await Promise.race([delay(context.timing.lingerMs), signing]);
+      for (const message of await reader.take(Promise.resolve())) await work.take(message);
+      while (work.trees.unharvested() > MAX_UNHARVESTED && failed === undefined) {
+        await delay(context.timing.lingerMs);
       }
+      if (failed !== undefined) throw failed.error;
     }
+  } catch (error) {
+    throw failed === undefined ? error : failed.error;
   } finally {
     stopping.abort();
     reader.close();
-    await signing.catch(() => {});
+    await signing;
   }
 }
 

@@ -5,6 +5,7 @@ import { readSignedFloor, signedFloor } from '../../control/floors.ts';
 import { checkpointText, signNote } from '../../core/checkpoint.ts';
 import { chainedSubject, STREAM_CHAINED, STREAM_EVENTS } from '../../infra/nats/names.ts';
 import { ensureStreams } from '../../infra/nats/streams.ts';
+import { heldBytes } from '../../test/support/memory.ts';
 import { sampleEvent } from '../chain/testing/sample.ts';
 import { eventually, everybodysLeases, workspacesOf } from '../chain/testing/stage.ts';
 import { TREE_TIMING } from './partition.ts';
@@ -13,6 +14,7 @@ import { type Death, mortalProcess } from './testing/mortal.ts';
 import { faultsOf, LOG_ORIGIN, openTreeWorld, type TreeWorld } from './testing/stage.ts';
 
 const PARTITIONS = 2;
+const MIB = 1024 ** 2;
 const [A = '', B = '', C = ''] = workspacesOf(0, PARTITIONS, 3);
 const [D = ''] = workspacesOf(1, PARTITIONS, 1);
 const MIDNIGHT = Date.UTC(2026, 2, 16) * 1000;
@@ -117,6 +119,19 @@ describe('the tree stage', () => {
         10_000,
       );
     }
+  });
+
+  it('keeps nothing of the messages it has read', async () => {
+    const tree = world.start();
+    await untilWorking(tree);
+    const rows = await world.add(A, 300);
+    await untilSigned(A, 300);
+    const before = heldBytes();
+    // The same again and again, of which nothing is new.
+    for (let round = 0; round < 150; round += 1) await world.publish(rows);
+    await world.add(A, 1);
+    await untilSigned(A, 301);
+    expect(heldBytes() - before).toBeLessThan(8 * MIB);
   });
 
   it('reads a hole in CHAINED from ClickHouse', async () => {
