@@ -146,8 +146,8 @@ describe('sections', () => {
   });
 
   it('that no thread could look at are given as such', async () => {
-    // biome-ignore lint/suspicious/noExplicitAny: what no caller passes kills a thread
-    const deadly: any = null;
+    // What no caller passes kills a thread.
+    const deadly = null as never;
     expect(() => checkSection(deadly, DATAS[0]!)).toThrow(TypeError);
     const found = await all(checkAhead(deadly, of(DATAS), MANY));
     expect(found.map(({ section }) => section)).toEqual(DATAS.map(() => ({})));

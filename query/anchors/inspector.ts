@@ -30,16 +30,15 @@ export async function inspectAnchors(
   { clickhouse, query, isSigned, records, now = Date.now }: InspectorDeps,
   pairs: readonly AnchorPair[],
 ): Promise<AnchorFindings[]> {
-  const [{ row: any } = { row: undefined }] = pairs;
-  if (any === undefined) return [];
+  const workspaceId = pairs[0]?.row.workspace_id;
+  if (workspaceId === undefined) return [];
   const names = widest(pairs.flatMap(({ row, before }) => tilesOfAnchor(row, before)));
   // What is remembered is no evidence of what is stored.
-  const tiles = await createTileReader(clickhouse, 0).tiles(any.workspace_id, names);
+  const tiles = await createTileReader(clickhouse, 0).tiles(workspaceId, names);
   const needsFirstDay = pairs.some(({ before }) => before === undefined);
-  const [first] = needsFirstDay ? await query<{ day: string }>(firstEventDay(any.workspace_id)) : [];
+  const [first] = needsFirstDay ? await query<{ day: string }>(firstEventDay(workspaceId)) : [];
   const unnamed = pairs.filter(({ row }) => row.first_event_hash === '').map(firstEventOfPair);
-  const stored =
-    unnamed.length === 0 ? [] : await query<{ seq: number }>(storedEvents(any.workspace_id, unnamed));
+  const stored = unnamed.length === 0 ? [] : await query<{ seq: number }>(storedEvents(workspaceId, unnamed));
   return pairs.map(({ row, before }) =>
     checkAnchor(row, {
       before,

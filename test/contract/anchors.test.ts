@@ -12,6 +12,7 @@ import type { HttpRequest, HttpServer } from '../../infra/http/types.ts';
 import { createLogger } from '../../infra/log.ts';
 import { anchorRoutes } from '../../query/anchors/routes.ts';
 import { createAddressLimit } from '../../query/proofs/address-limit.ts';
+import type { Evidence } from '../../query/proofs/prover.ts';
 import { proofRoutes } from '../../query/proofs/routes.ts';
 import {
   CHAIN_ID,
@@ -550,8 +551,7 @@ describe('evidence', () => {
         `http://127.0.0.1:${witnessed.port}/api/v1/events/${events[1]!.event.id}/proof`,
         { headers: { authorization: `Bearer ${keyOf(WORKSPACE)}` } },
       );
-      // biome-ignore lint/suspicious/noExplicitAny: what a test reads is whatever the API answers
-      return { status: response.status, body: (await response.json()) as any };
+      return { status: response.status, body: (await response.json()) as Evidence };
     };
     const cosign = (size: number) =>
       run(`INSERT INTO ${TABLES.checkpoints}
